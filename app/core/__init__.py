@@ -1,0 +1,1 @@
+"""The words of the house: values, sockets and errors; no I/O, no framework."""

@@ -1,0 +1,76 @@
+"""A call: one request of one caller, from arrival to settlement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.core.errors import GatewayError
+    from app.core.outcome import Settlement
+    from app.core.surface import Surface
+    from app.core.tenant import Decision, Key, Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at one endpoint, as the explanation and the logs show it; seconds since arrival."""
+
+    endpoint: str
+    started: float
+    settlement: Settlement
+
+
+@dataclass(slots=True)
+class Call:
+    """`model` is the name the caller used; `target` the real name of the model that serves it.
+
+    `deadline` and `arrived` are monotonic; `started_at` is wall clock. `prompt_estimate` and
+    `completion_limit` are tokens, the latter over all choices. `headers` are the few of the caller's
+    that travel on. The fields after `decisions` are the trail: written along the line, read by observers;
+    `dispatched_at` (monotonic) is when it first got a place at an endpoint;
+    `stopped` is why the call's task was cancelled from outside (the caller left, an operator, shutdown).
+    """
+
+    id: str
+    surface: Surface
+    model: str
+    body: dict[str, Any]
+    key: Key
+    arrived: float
+    started_at: float
+    deadline: float
+    client_request_id: str | None = None
+    target: str = ""
+    streams: bool = False
+    usage_wanted: bool = False
+    usage_continuous: bool = False
+    prompt_estimate: int = 0
+    completion_limit: int | None = None
+    choices: int = 1
+    headers: Mapping[str, str] = field(default_factory=dict)
+    remote_addr: str = ""
+    user_agent: str = ""
+    referer: str = ""
+    session: str | None = None
+    decisions: list[Decision] = field(default_factory=list)
+
+    endpoint: str | None = None
+    upstream_addr: str | None = None
+    served_model: str | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    queue_wait: float = 0.0
+    dispatched_at: float | None = None
+    first_byte: float | None = None
+    body_bytes_sent: int = 0
+    stopped: GatewayError | None = None
+
+    @property
+    def tenant(self) -> Tenant:
+        return self.key.tenant
+
+    def time_left(self, now: float) -> float:
+        """Seconds until the deadline, negative when it is past."""
+        return self.deadline - now

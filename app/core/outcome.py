@@ -1,0 +1,58 @@
+"""How an attempt ended, what it used, and what is told to everyone who let it pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+UsageSource = Literal["upstream", "counted", "estimated"]
+
+
+class Outcome(Enum):
+    """Who an ending speaks about: the endpoint (success, failure) or nobody (ignored)."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens; `cached` is part of `prompt`, `reasoning` is part of `completion`."""
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.completion
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of one attempt, or of a call; times in seconds from its start.
+
+    `finish` is the engine's finish reason, or hang_up, timeout, cut; `status` what the caller got
+    (499: it was gone); `reason` a short word for metrics, such as connect, reset, first_byte.
+    """
+
+    outcome: Outcome
+    usage: Usage = NO_USAGE
+    usage_source: UsageSource = "upstream"
+    status: int = 200
+    first_byte: float | None = None
+    elapsed: float = 0.0
+    finish: str | None = None
+    retry_after: float | None = None
+    error_code: str | None = None
+    reason: str | None = None
+    billed: bool = True
+
+
+ABANDONED = Settlement(Outcome.IGNORED, status=499, finish="hang_up", reason="abandoned", billed=False)

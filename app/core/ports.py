@@ -1,0 +1,152 @@
+"""Every socket that a part can be plugged into."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+
+    from app.core.call import Call
+    from app.core.endpoint import EndpointSpec
+    from app.core.errors import GatewayError
+    from app.core.failures import EndpointError
+    from app.core.guard import Gate, Lease
+    from app.core.outcome import Settlement
+    from app.core.reply import Outbound, Reply
+    from app.core.tenant import Decision, Key
+
+
+class Endpoint(Protocol):
+    """A live endpoint: its spec, the gates before it, and what is known of its load."""
+
+    spec: EndpointSpec
+    gates: Sequence[Gate]
+
+    @property
+    def available(self) -> bool:
+        """Up, not draining, not ejected, its breaker ready: routing may pick it."""
+        ...
+
+    @property
+    def inflight(self) -> int:
+        """Calls of this process, counted to the last byte."""
+        ...
+
+    @property
+    def load(self) -> float:
+        """In flight per unit of weight."""
+        ...
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds to the first byte, a decaying peak; None while nothing is known."""
+        ...
+
+    progressed_at: float
+    """Monotonic time of the last byte that arrived for any call; the line writes it."""
+
+    def learn(self, call: Call, error: EndpointError) -> None:
+        """Draw what follows from a failure: busy for a while, without this model, draining."""
+        ...
+
+
+class Strategy(Protocol):
+    """Picks one of the available endpoints, synchronously."""
+
+    def pick(self, call: Call, endpoints: Sequence[Endpoint]) -> Endpoint:
+        """`endpoints` is never empty and holds no weight of 0."""
+        ...
+
+
+class Pool(Protocol):
+    """The endpoints of one model."""
+
+    model: str
+
+    async def enter(self, call: Call, tried: Collection[str]) -> tuple[Endpoint, Lease]:
+        """An endpoint not in `tried` with its gates passed; waits for room when all are full.
+
+        Raises Overloaded (the queue is full, or its wait is over) or NoHealthyEndpoint.
+        """
+        ...
+
+    def served_name(self, endpoint: Endpoint) -> str:
+        """The name under which this endpoint serves the pool's model."""
+        ...
+
+
+class Transport(Protocol):
+    """How bytes get to an endpoint and back. Raises core.failures only."""
+
+    async def send(self, outbound: Outbound, endpoint: EndpointSpec, connect_timeout: float) -> Reply:
+        """Returns when the head is in. Cancelling it, or closing the reply's body, drops the connection."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Discovery(Protocol):
+    """Where endpoints come from."""
+
+    def watch(self) -> AsyncIterator[Sequence[EndpointSpec]]:
+        """The whole fleet, at each change."""
+        ...
+
+
+class Counters(Protocol):
+    """Numbers that several gateways may share."""
+
+    async def take(self, key: str, cost: int, limit: int, period: float) -> Decision: ...
+
+    def give_back(self, key: str, amount: int) -> None: ...
+
+
+class KeyDirectory(Protocol):
+    """Who a secret belongs to."""
+
+    def known(self, secret: str) -> Key | None:
+        """The answer if it is in memory; None means: ask `find`."""
+        ...
+
+    async def find(self, secret: str) -> Key:
+        """Raises InvalidKey, or StorageUnavailable when nobody can tell."""
+        ...
+
+
+class Ledger(Protocol):
+    """The book of calls: every call admitted is opened once and ended once, by its id."""
+
+    def open(self, call: Call) -> None:
+        """Queue the open row; never waits."""
+        ...
+
+    def settle(self, call: Call, settlement: Settlement) -> Awaitable[None]:
+        """Queue the end (settled, or void when not billed); later ends of the same call are ignored.
+
+        The awaitable is done when the row is durable and raises StorageUnavailable when it cannot be
+        made so in time; dropping it loses nothing.
+        """
+        ...
+
+
+class InFlight(Protocol):
+    """The live table of calls."""
+
+    def opened(self, call: Call, stop: Callable[[GatewayError], None]) -> None:
+        """`stop` ends the call at once with that error."""
+        ...
+
+    def closed(self, call: Call) -> None: ...
+
+
+class Observer(Protocol):
+    """Hears of everything, changes nothing; called synchronously, must be quick and must not raise."""
+
+    def rejected(self, call: Call, error: GatewayError) -> None:
+        """Refused before it was admitted; its key is NOBODY when the caller is not known."""
+        ...
+
+    def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None: ...
+
+    def settled(self, call: Call, settlement: Settlement) -> None: ...

@@ -1,0 +1,43 @@
+"""A reply: a head, and a body that arrives; a JSON answer is a stream of one chunk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Body(Protocol):
+    """Pulled by exactly one reader; closing is synchronous, so that no cancellation can cut it."""
+
+    async def read(self) -> bytes:
+        """Whatever has arrived, at least one byte; b"" once the body is complete.
+
+        Raises a GatewayError when the body ends in any other way than completely.
+        """
+        ...
+
+    def close(self) -> None:
+        """Idempotent. Before the end of the body it drops the connection at once."""
+        ...
+
+
+@dataclass(slots=True)
+class Reply:
+    """`headers` have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """A request as it goes to an endpoint: our path, our headers, our bytes."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes = b""

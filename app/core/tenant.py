@@ -1,0 +1,68 @@
+"""Who pays: tenants, their keys, their limits, and a limiter's answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """None = unlimited."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+    tokens_per_day: int | None = None
+    tokens_per_month: int | None = None
+
+
+UNLIMITED = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """`models`: None = all, empty = none. Lower `priority` is served first, as in vLLM."""
+
+    id: str
+    name: str
+    limits: Limits = UNLIMITED
+    model_limits: Mapping[str, Limits] = field(default_factory=dict)
+    models: frozenset[str] | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One credential of a tenant; what it may use is the intersection with its tenant's."""
+
+    id: str
+    tenant: Tenant
+    name: str = ""
+    limits: Limits = UNLIMITED
+    models: frozenset[str] | None = None
+    expires_at: float | None = None
+
+    def may_use(self, *names: str) -> bool:
+        """Whether tenant and key both grant one of a model's names (its alias or its real name)."""
+        return all(
+            granted is None or not granted.isdisjoint(names) for granted in (self.tenant.models, self.models)
+        )
+
+
+NOBODY = Key(id="", tenant=Tenant(id="", name=""), models=frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A limiter's answer about one rule; `rule` is a field name of Limits; seconds."""
+
+    rule: str
+    allowed: bool
+    limit: int
+    remaining: int
+    reset_after: float
+    retry_after: float = 0.0
