@@ -1,0 +1,1 @@
+"""Mechanisms that keep one bad endpoint from becoming everybody's problem."""

@@ -1,0 +1,53 @@
+"""A sliding window of calls, bounded by count and by age."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class Mark:
+    """One call in the window, good until it proves bad."""
+
+    __slots__ = ("at", "failed", "kept")
+
+    def __init__(self, at: float, failed: bool) -> None:
+        self.at = at
+        self.failed = failed
+        self.kept = True
+
+
+class SlidingWindow:
+    """The last `size` calls, none older than `age` seconds; every call counts once."""
+
+    __slots__ = ("_age", "_marks", "_size", "failures")
+
+    def __init__(self, size: int, age: float) -> None:
+        self._size = size
+        self._age = age
+        self._marks: deque[Mark] = deque()
+        self.failures = 0
+
+    @property
+    def calls(self) -> int:
+        return len(self._marks)
+
+    def add(self, now: float, *, failed: bool) -> Mark:
+        """Count a call; times must not go back."""
+        oldest_kept = now - self._age
+        marks = self._marks
+        while marks and (marks[0].at < oldest_kept or len(marks) >= self._size):
+            gone = marks.popleft()
+            gone.kept = False
+            self.failures -= gone.failed
+        mark = Mark(now, failed)
+        marks.append(mark)
+        self.failures += failed
+        return mark
+
+    def fail(self, mark: Mark, now: float) -> None:
+        """A call that was counted as good broke later: its mark turns, or is made anew if it has left."""
+        if not mark.kept:
+            self.add(now, failed=True)
+        elif not mark.failed:
+            mark.failed = True
+            self.failures += 1

@@ -1,0 +1,40 @@
+"""Smooth weighted order: by weight exactly, and never the same endpoint longer in a row than it must be.
+
+The algorithm is nginx's: everyone gains its weight, the richest is picked and pays what all have gained.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.core.ports import Endpoint
+
+_FORGET_ABOVE = 256
+
+
+class SmoothOrder:
+    """Remembers by endpoint name, so that a list that changes from call to call disturbs nothing."""
+
+    __slots__ = ("_credit",)
+
+    def __init__(self) -> None:
+        self._credit: dict[str, int] = {}
+
+    def next(self, endpoints: Sequence[Endpoint]) -> Endpoint:
+        """Of equals the first in the list."""
+        credit = self._credit
+        total = 0
+        richest, most = endpoints[0], None
+        for endpoint in endpoints:
+            spec = endpoint.spec
+            total += spec.weight
+            mine = credit[spec.name] = credit.get(spec.name, 0) + spec.weight
+            if most is None or mine > most:
+                richest, most = endpoint, mine
+        credit[richest.spec.name] -= total
+        if len(credit) > _FORGET_ABOVE + 2 * len(endpoints):
+            self._credit = {endpoint.spec.name: credit[endpoint.spec.name] for endpoint in endpoints}
+        return richest
