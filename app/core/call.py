@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,10 +28,12 @@ class Call:
     """`model` is the name the caller used; `target` the real name of the model that serves it.
 
     `deadline` and `arrived` are monotonic; `started_at` is wall clock. `prompt_estimate` and
-    `completion_limit` are tokens, the latter over all choices. `headers` are the few of the caller's
-    that travel on. The fields after `decisions` are the trail: written along the line, read by observers;
-    `dispatched_at` (monotonic) is when it first got a place at an endpoint;
-    `stopped` is why the call's task was cancelled from outside (the caller left, an operator, shutdown).
+    `completion_limit` are tokens, the latter over all choices. `usage_wanted` is what the caller's
+    stream shows. `headers` are the few of the caller's that travel on.
+
+    The fields after `decisions` are the trail: written along the line, read by observers.
+    `dispatched_at` (monotonic) is when it first got a place at an endpoint; `stopped` is why the
+    call's task was cancelled from outside (the caller left, an operator, shutdown).
     """
 
     id: str
@@ -45,11 +47,11 @@ class Call:
     client_request_id: str | None = None
     target: str = ""
     streams: bool = False
-    usage_wanted: bool = False
-    usage_continuous: bool = False
+    usage_wanted: Literal["none", "final", "continuous"] = "none"
     prompt_estimate: int = 0
     completion_limit: int | None = None
-    choices: int = 1
+    n: int = 1
+    prompts: int = 1
     headers: Mapping[str, str] = field(default_factory=dict)
     remote_addr: str = ""
     user_agent: str = ""
@@ -66,6 +68,11 @@ class Call:
     first_byte: float | None = None
     body_bytes_sent: int = 0
     stopped: GatewayError | None = None
+
+    @property
+    def choices(self) -> int:
+        """Answers asked for, over all prompts."""
+        return self.n * self.prompts
 
     @property
     def tenant(self) -> Tenant:

@@ -1,0 +1,95 @@
+"""Counts a stream's tokens from what its events say, choice by choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from app.core.outcome import Usage
+from app.wire.usage import running_usage
+
+if TYPE_CHECKING:
+    import re
+
+    from app.core.outcome import UsageSource
+    from app.wire.usage import Reading
+
+
+@dataclass(slots=True)
+class Choice:
+    """One choice of a stream: the usage with the largest completion it stated, and why it finished.
+
+    `stated` may still be the bytes of it: they are read when somebody asks.
+    """
+
+    index: int
+    completion: int = 0
+    stated: Usage | re.Match[bytes] | None = None
+    finish: str | None = None
+
+    def state(self, usage: Usage) -> None:
+        """Running counts only grow, whatever the order in which they arrive."""
+        if usage.completion >= self.completion:
+            self.completion = usage.completion
+            self.stated = usage
+
+    @property
+    def usage(self) -> Usage | None:
+        if self.stated is None or isinstance(self.stated, Usage):
+            return self.stated
+        return running_usage(self.stated)
+
+
+@dataclass(slots=True)
+class Meter:
+    """`usage` is exact at every moment after a usage-bearing event; before, it is counted or estimated.
+
+    A final usage replaces all running ones. Running usage is per choice: completions add up over the
+    choices, and the prompt counts once for each `n` of them, since those share it. `prompt` is the estimate
+    until an engine states the count. `events` are those with content.
+    """
+
+    n: int = 1
+    prompt: int = 0
+    final: Usage | None = None
+    events: int = 0
+    suspect: bool = False
+    choices: dict[bytes, Choice] = field(default_factory=dict)
+    """By the index as it is written in the event."""
+
+    def choice(self, index: int) -> Choice:
+        key = b"%d" % index
+        choice = self.choices.get(key)
+        if choice is None:
+            choice = self.choices[key] = Choice(index)
+        return choice
+
+    def believe(self, reading: Reading) -> Usage | None:
+        """The usage read, remembering when it was suspect."""
+        self.suspect = self.suspect or reading.suspect
+        return reading.usage
+
+    @property
+    def usage(self) -> Usage:
+        if self.final is not None:
+            return self.final
+        stated = [(choice.index, usage) for choice in self.choices.values() if (usage := choice.usage)]
+        if not stated:
+            return Usage(self.prompt, self.events)
+        prompts: dict[int, Usage] = {}
+        for index, usage in stated:
+            known = prompts.setdefault(index // self.n, usage)
+            if usage.prompt > known.prompt:
+                prompts[index // self.n] = usage
+        return Usage(
+            prompt=sum(usage.prompt for usage in prompts.values()),
+            completion=sum(usage.completion for _, usage in stated),
+            cached=sum(usage.cached for usage in prompts.values()),
+            reasoning=sum(usage.reasoning for _, usage in stated),
+        )
+
+    @property
+    def usage_source(self) -> UsageSource:
+        if self.final is not None or any(choice.stated for choice in self.choices.values()):
+            return "upstream"
+        return "counted" if self.events else "estimated"

@@ -1,0 +1,155 @@
+"""Reads an endpoint's event stream: forwards what the caller may see, meters it, and holds back its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.core.failures import StreamBroken
+from app.wire.body import decode_answer, encode
+from app.wire.chunks import Chunks
+from app.wire.edit import Codec, Fate
+from app.wire.errors import error_of
+from app.wire.meter import Meter
+from app.wire.named import MessageEvents, ResponseEvents
+from app.wire.sse import MAX_EVENT, Events, data_of, with_data
+
+if TYPE_CHECKING:
+    from app.core.outcome import Usage, UsageSource
+    from app.core.surface import Surface
+    from app.wire.request import UsageWanted
+
+_DONE = b"[DONE]"
+
+
+class StreamReader:
+    """One per stream. `[DONE]`, or the dialect's last event, is held until the caller asks for it with `end`.
+
+    An in-band error and everything after it are not forwarded; neither is anything after the end, nor an
+    event that says the engine gave up. `model` is the name to show in the caller's events, None leaves what
+    came. `usage` is what the caller asked to see. `n` choices were asked for each of `prompts` prompts.
+    """
+
+    __slots__ = ("_codec", "_ends_with_done", "_events", "_held", "_meter", "_over", "error", "started")
+
+    def __init__(
+        self,
+        surface: Surface,
+        *,
+        model: str | None = None,
+        usage: UsageWanted = "none",
+        n: int = 1,
+        prompts: int = 1,
+        prompt_estimate: int = 0,
+        max_event: int = MAX_EVENT,
+    ) -> None:
+        self._events = Events(max_event)
+        self._meter = Meter(n=n, prompt=prompt_estimate)
+        self._codec: Codec
+        if surface.dialect == "messages":
+            self._codec = MessageEvents(self._meter, model=model)
+        elif surface.dialect == "responses":
+            self._codec = ResponseEvents(self._meter, model=model)
+        else:
+            self._codec = Chunks(surface.dialect, self._meter, model=model, wanted=usage, choices=n * prompts)
+        self._ends_with_done = surface.done
+        self._held: bytes | None = None
+        self._over = False
+        self.started = False
+        """A data event came that is neither an error nor the end."""
+        self.error: dict[str, Any] | None = None
+        """The error an event reported: an object with a message."""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The caller's bytes for this chunk, whole events, maybe none.
+
+        Raises StreamBroken on an event that is too large or no JSON object (event_too_large, garbled);
+        the meter then holds all that came before it.
+        """
+        if self._over:
+            return b""
+        splice = self._codec.splice
+        passed = []
+        for event in self._events.feed(chunk):
+            edited = splice(event)
+            if edited is None:
+                edited = self._read(event)
+                if self._over:
+                    break
+            if edited:
+                passed.append(edited)
+        return b"\n\n".join(passed) + b"\n\n" if passed else b""
+
+    @property
+    def ended(self) -> bool:
+        """The end marker or an error came: whatever follows is ignored."""
+        return self._over
+
+    def end(self) -> bytes:
+        """The held end, to be sent once the call is settled; nothing unless the stream is complete."""
+        return self._held or b"" if self.complete else b""
+
+    @property
+    def complete(self) -> bool:
+        """The model finished every choice, and the end marker came."""
+        return self._held is not None and self._codec.satisfied
+
+    @property
+    def finish(self) -> str | None:
+        """Why the model stopped, in the engine's words; `abort` when the engine gave up any choice."""
+        return self._codec.finish
+
+    @property
+    def usage(self) -> Usage:
+        return self._meter.usage
+
+    @property
+    def usage_source(self) -> UsageSource:
+        """upstream: the engine said so. counted: one token per event. estimated: nothing came at all."""
+        return self._meter.usage_source
+
+    @property
+    def suspect(self) -> bool:
+        """The endpoint stated a usage that cannot be true; it was not believed."""
+        return self._meter.suspect
+
+    @property
+    def events(self) -> int:
+        """How many events had content."""
+        return self._meter.events
+
+    def _read(self, event: bytes) -> bytes:
+        event = event.strip(b"\n")
+        data = data_of(event)
+        if data is None:
+            return event
+        data = data.strip()
+        if not data:
+            return b""
+        if data == _DONE:
+            if self._ends_with_done:
+                self._hold(b"data: [DONE]\n\n")
+            return b""
+        try:
+            content = decode_answer(data)
+        except ValueError:
+            raise StreamBroken(reason="garbled") from None
+        if not isinstance(content, dict):
+            raise StreamBroken(reason="garbled")
+        self.error = error_of(content)
+        if self.error is not None:
+            self._over = True
+            return b""
+        self.started = True
+        fate = self._codec.edit(event, content)
+        if fate is Fate.KEEP:
+            return event
+        if fate is Fate.DROP:
+            return b""
+        edited = with_data(event, encode(content))
+        if fate is Fate.END:
+            self._hold(edited + b"\n\n")
+        return edited
+
+    def _hold(self, end: bytes) -> None:
+        self._held = end
+        self._over = True
