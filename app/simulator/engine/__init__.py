@@ -1,0 +1,1 @@
+"""The engine behind the API: sequences, a queue, KV blocks, and the clock that makes tokens."""

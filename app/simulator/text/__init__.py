@@ -1,0 +1,1 @@
+"""What the simulated model reads and says: tokens, chat template, replies."""
