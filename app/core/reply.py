@@ -13,7 +13,9 @@ class Body(Protocol):
     """Pulled by exactly one reader; closing is synchronous, so that no cancellation can cut it."""
 
     async def read(self) -> bytes:
-        """Whatever has arrived, at least one byte; b"" once the body is complete.
+        """Whatever has arrived, at least one byte; b"" once the body has ended as its framing says.
+
+        A body without framing ends where the connection does: whether it is complete only its content tells.
 
         Raises a GatewayError when the body ends in any other way than completely.
         """

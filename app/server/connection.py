@@ -1,0 +1,45 @@
+"""The caller's connection as a request sees it: who it is, when it leaves, and closing it afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Answer(Protocol):
+    """What is written to the peer for one request."""
+
+    disconnected: bool
+    keep_alive: bool
+
+
+class Connection:
+    """One per request, as `scope["extensions"]["sluice"]`. `peer` is the socket's, whatever headers say."""
+
+    __slots__ = ("_answer", "_callback", "peer")
+
+    def __init__(self, peer: tuple[str, int] | None, answer: Answer) -> None:
+        self.peer = peer
+        self._answer = answer
+        self._callback: Callable[[], None] | None = None
+
+    def on_hang_up(self, callback: Callable[[], None] | None) -> None:
+        """Call back once, synchronously, if the caller leaves before the response is complete.
+
+        At once if it has left already. A half-closed connection counts as left. None takes it back.
+        """
+        self._callback = callback
+        if self._answer.disconnected:
+            self.hang_up()
+
+    def close(self) -> None:
+        """Close the connection once this response is complete."""
+        self._answer.keep_alive = False
+
+    def hang_up(self) -> None:
+        """The caller is gone; said by the protocol."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()

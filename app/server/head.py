@@ -1,0 +1,64 @@
+"""The head of one request is judged once, before the application hears of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import httptools
+
+from app.core.errors import HeadersTooLarge, InvalidRequest, RequestTooLarge
+
+if TYPE_CHECKING:
+    from app.server.options import ServerOptions
+
+_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"host"))
+
+
+def judge_head(
+    version: str, url: bytes, headers: list[tuple[bytes, bytes]], received: int, limits: ServerOptions
+) -> None:
+    """Raises a GatewayError on what no request of ours may hold.
+
+    `received` bytes came while the head was read; its exact size is only counted where they are too many.
+    """
+    if len(headers) > limits.max_headers:
+        raise HeadersTooLarge
+    if received > limits.max_header and head_size(url, headers) > limits.max_header:
+        raise HeadersTooLarge
+    if version not in ("1.1", "1.0"):
+        raise InvalidRequest("Speak HTTP/1.1.")
+    hosts = 0
+    for name, value in headers:
+        if name in _FRAMING:
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
+                if int(value) > limits.max_body:
+                    raise RequestTooLarge
+            elif value.lower() != b"chunked" or version == "1.0":
+                raise InvalidRequest("This transfer-encoding is not supported.")
+    if hosts > 1:
+        raise InvalidRequest("Send one Host header.")
+
+
+def head_size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+    """Bytes, with colon, blank and line end."""
+    return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+def split_target(url: bytes) -> tuple[str, bytes, bytes]:
+    """Decoded path, raw path and query; of an absolute URL only these count."""
+    parsed = httptools.parse_url(url)
+    raw_path = parsed.path or b"/"
+    path = raw_path.decode("ascii")
+    return unquote(path) if "%" in path else path, raw_path, parsed.query or b""
+
+
+def head_without(
+    unwanted: bytes, method: bytes, url: bytes, version: str, headers: list[tuple[bytes, bytes]]
+) -> bytes:
+    """The head as it could have been sent without one header."""
+    lines = [b"%s %s HTTP/%s" % (method, url, version.encode())]
+    lines += [name + b": " + value for name, value in headers if name != unwanted]
+    return b"\r\n".join([*lines, b"", b""])

@@ -1,0 +1,161 @@
+"""One port with an application behind it, on the running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import uvicorn
+
+from app.server.protocol import LimitedProtocol
+from app.server.terms import Terms, unheard
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from app.server.lifecycle import Lifecycle
+    from app.server.options import ServerOptions
+    from app.server.refusal import Application
+    from app.server.terms import Refused
+
+logger = logging.getLogger(__name__)
+
+_LAST_WORDS = 2.0
+
+
+class CannotStart(Exception):
+    """The message is one plain line for the operator."""
+
+
+class Listener:
+    """Starts and stops without touching signals. Port 0 takes a free one, known once it is started.
+
+    `refused` hears of requests turned away before the application saw them.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        lifecycle: Lifecycle,
+        options: ServerOptions,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        refused: Refused = unheard,
+        lifespan: Literal["auto", "on", "off"] = "auto",
+    ) -> None:
+        self.host = options.host if host is None else host
+        self.port = options.port if port is None else port
+        self._options = options
+        config = uvicorn.Config(
+            cast("Any", app),
+            http=cast("Any", partial(LimitedProtocol, Terms(options, lifecycle, refused))),
+            ws="none",
+            lifespan=lifespan,
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+        )
+        self._server = uvicorn.Server(config)
+        self._heart: asyncio.Task[None] | None = None
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """Requests the application is working on."""
+        return self._server.server_state.tasks
+
+    @property
+    def connections(self) -> set[LimitedProtocol]:
+        return cast("set[LimitedProtocol]", self._server.server_state.connections)
+
+    async def start(self) -> None:
+        """Bind, run the application's startup, accept. Raises CannotStart."""
+        sock = _bind(self.host, self.port)
+        self.port = sock.getsockname()[1]
+        config = self._server.config
+        config.load()
+        self._server.lifespan = config.lifespan_class(config)
+        try:
+            await self._server.startup(sockets=[sock])
+        except SystemExit:
+            sock.close()
+            raise CannotStart("the application failed to start") from None
+        self._heart = asyncio.create_task(self._beat(), name=f"listener-{self.port}")
+        logger.info("listening on %s port %d", self.host, self.port)
+
+    async def stop(self) -> None:
+        """Stop accepting, end what is left within seconds, run the application's shutdown."""
+        if self._heart is None:
+            return
+        for server in self._server.servers:
+            server.close()
+        for connection in list(self.connections):
+            connection.transport.abort()
+        await finished(self.tasks, _LAST_WORDS)
+        for task in self.tasks:
+            task.cancel()
+        await finished(self.tasks, _LAST_WORDS)
+        for server in self._server.servers:
+            await server.wait_closed()
+        await self._server.lifespan.shutdown()
+        self._heart.cancel()
+        await finished({self._heart}, _LAST_WORDS)
+        self._heart = None
+
+    async def _beat(self) -> None:
+        """Keeps the Date header and every connection's deadlines, a tenth of the shortest one apart."""
+        options = self._options
+        shortest = min(options.header_timeout, options.body_timeout, options.write_stall)
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await self._server.on_tick(0)
+                now = loop.time()
+                for connection in list(self.connections):
+                    connection.check(now)
+            except Exception:
+                logger.exception("checking the connections failed")
+            await asyncio.sleep(min(1.0, shortest / 10))
+
+    def __repr__(self) -> str:
+        return (
+            f"<Listener {self.host}:{self.port} connections={len(self.connections)} tasks={len(self.tasks)}>"
+        )
+
+
+@asynccontextmanager
+async def listening(*listeners: Listener) -> AsyncIterator[None]:
+    """Started in order; stopped in the same order, also those before one that could not start."""
+    try:
+        for listener in listeners:
+            await listener.start()
+        yield
+    finally:
+        for listener in listeners:
+            await listener.stop()
+
+
+async def finished(tasks: set[asyncio.Task[None]], timeout: float) -> None:
+    """Wait for tasks, however they end, for at most `timeout` seconds."""
+    if tasks:
+        await asyncio.wait(set(tasks), timeout=timeout)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        reason = (error.strerror or str(error)).lower()
+        raise CannotStart(f"cannot listen on {host} port {port}: {reason}") from None
+    return sock

@@ -1,0 +1,250 @@
+"""uvicorn's HTTP protocol with limits: no peer holds a connection longer, or sends more, than it may.
+
+Requests of one connection are served one at a time. A request that arrives before the answer to the one
+before it is complete is not read: that answer is finished, then the connection closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, Any, Literal
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.core.errors import GatewayError, HeadersTooLarge, InvalidRequest, RequestTimeout, RequestTooLarge
+from app.server.answer import CloseDelimited
+from app.server.connection import Connection
+from app.server.head import head_without, judge_head, split_target
+from app.server.proxies import caller_address
+from app.server.refusal import refusal_bytes
+from app.server.stall import Stall
+
+if TYPE_CHECKING:
+    from uvicorn import Config
+    from uvicorn.server import ServerState
+
+    from app.server.terms import Terms
+
+KEEP_ALIVE = 75.0  # nginx's own: longer than the proxies before us keep theirs
+LINGER = 2.0
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. `deadline` is loop time; the listener's heartbeat calls `check`."""
+
+    app: Any
+
+    def __init__(self, terms: Terms, config: Config, server_state: ServerState, **rest: Any) -> None:
+        super().__init__(config, server_state, **rest)
+        self.refused = terms.refused
+        self.lifecycle = terms.lifecycle
+        self.limits = terms.limits
+        self.headers = []
+        self.connection: Connection
+        self.deadline = inf
+        self.receiving: Literal["nothing", "head", "body"] = "nothing"
+        self.finished = False
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._stall = Stall()
+
+    @property
+    def serving(self) -> bool:
+        """Whether an answer is due or under way."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.deadline = self.loop.time() + self.limits.header_timeout
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._hang_up()
+
+    def eof_received(self) -> None:
+        self._hang_up()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._stall.reset()
+
+    def data_received(self, data: bytes) -> None:
+        if self.finished:
+            return
+        if self.receiving == "nothing":
+            self._head_bytes = 0
+        self._head_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as exc:
+            self._decline_upgrade(data[exc.args[0] :])
+        except httptools.HttpParserError as exc:
+            if not self.finished:
+                cause = exc.__context__
+                self.refuse(cause if isinstance(cause, GatewayError) else InvalidRequest("Malformed HTTP."))
+        else:
+            if self.receiving == "head" and self._head_bytes > self.limits.max_header:
+                self.refuse(HeadersTooLarge())
+
+    def on_message_begin(self) -> None:
+        if self.serving:
+            self._finish()
+            raise InvalidRequest
+        self.receiving = "head"
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+        self._body_bytes = 0
+        if self.cycle is not None:
+            self.deadline = self.loop.time() + self.limits.header_timeout
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Whatever comes after the head is a trailer, which counts for nothing."""
+        if self.receiving == "head":
+            name = name.lower()
+            if name == b"expect":
+                self.expect_100_continue = value.lower() == b"100-continue"
+            self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        version = self.parser.get_http_version()
+        judge_head(version, self.url, self.headers, self._head_bytes, self.limits)
+        if self.parser.should_upgrade():
+            return
+        scope = self._scope(version)
+        cycle = (CloseDelimited if version == "1.0" else RequestResponseCycle)(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version == "1.1" and self.parser.should_keep_alive() and not self.lifecycle.draining,
+            on_response=self.on_response_complete,
+        )
+        self.cycle = cycle
+        self.connection = Connection(self.client, cycle)
+        scope["extensions"] = {"sluice": self.connection}
+        self.receiving = "body"
+        self.deadline = self.loop.time() + self.limits.body_timeout
+        self._start_asgi_task(cycle, self.app)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self.limits.max_body:
+            raise RequestTooLarge
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        if self.receiving == "head":
+            return
+        self.receiving = "nothing"
+        cycle = self.cycle
+        if cycle.response_complete:
+            self.deadline = self.loop.time() + KEEP_ALIVE
+            return
+        self.deadline = inf
+        cycle.more_body = False
+        cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        self.connection.on_hang_up(None)
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.receiving == "nothing":
+            self.deadline = self.loop.time() + KEEP_ALIVE
+
+    def close_after_answer(self) -> None:
+        """Close when the answer that is due is complete; an idle connection stays open for the next."""
+        if self.serving:
+            self.cycle.keep_alive = False
+
+    def refuse(self, error: GatewayError) -> None:
+        """Answer in the application's place and close; an answer that has begun is only finished.
+
+        What the peer still sends is read and dropped for a while: closing on unread bytes would reset
+        the connection, and the peer might never see the answer.
+        """
+        begun = self.cycle.response_started if self.receiving == "body" else self.serving
+        self._finish()
+        if begun:
+            return
+        self._hang_up()
+        self.refused(error)
+        self.transport.write(refusal_bytes(error, self.headers, self.server_state.default_headers))
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.deadline = self.loop.time() + LINGER
+
+    def check(self, now: float) -> None:
+        """End what has waited too long, on either side."""
+        if self.flow.write_paused or self.transport.is_closing():
+            if self._stall.lasts(now, self.transport.get_write_buffer_size()) >= self.limits.write_stall:
+                self.transport.abort()
+        elif now >= self.deadline:
+            if self.receiving == "body" and not self.finished:
+                self.refuse(RequestTimeout())
+            else:
+                self.transport.close()
+
+    def _finish(self) -> None:
+        """Read no further request; close when the answer that is due is complete."""
+        self.finished = True
+        self.deadline = inf
+        self.close_after_answer()
+        if self.receiving == "body" and not self.serving:
+            self.transport.close()
+
+    def _hang_up(self) -> None:
+        """Nobody will read the answer that is due: tell the application, by each way it may listen."""
+        if not self.serving:
+            return
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        self.flow.resume_writing()
+        self.connection.hang_up()
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Read the same request without its Upgrade header, for which the parser would skip the body."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            return self.refuse(InvalidRequest("This gateway is no proxy."))
+        head = head_without(b"upgrade", method, self.url, self.parser.get_http_version(), self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        return self.data_received(head + rest)
+
+    def _scope(self, version: str) -> Any:
+        path, raw_path, query = split_target(self.url)
+        client = self.client
+        trusted = self.limits.trusted_proxies
+        if trusted and client is not None:
+            client = (caller_address(client[0], self.headers, trusted), client[1])
+        return {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": client,
+            "scheme": self.scheme,
+            "method": self.parser.get_method().decode("ascii"),
+            "root_path": self.root_path,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+        }

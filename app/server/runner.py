@@ -1,0 +1,82 @@
+"""Both ports in one event loop, from the first answer to an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from app.server.listener import CannotStart, finished, listening
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from app.server.lifecycle import Lifecycle
+    from app.server.listener import Listener
+    from app.server.options import ServerOptions
+
+_FLUSH = 2.0
+
+
+async def run(
+    listeners: Sequence[Listener],
+    lifecycle: Lifecycle,
+    options: ServerOptions,
+    reload: Callable[[], object] | None = None,
+) -> int:
+    """Serve until SIGTERM, SIGINT or `lifecycle.stop()`; returns the exit code.
+
+    The first listener's requests are the calls that a stop waits for: it keeps answering through
+    lame duck and drain. Asked to stop again, it aborts the calls at once. SIGHUP calls `reload`.
+    """
+    data = listeners[0]
+    lifecycle.inflight = lambda: len(data.tasks)
+    try:
+        async with listening(*listeners):
+            with _signals(lifecycle, reload):
+                lifecycle.begin_serving()
+                await lifecycle.asked.wait()
+                await _wind_down(data, lifecycle, options)
+    except CannotStart as error:
+        sys.stderr.write(f"sluice: {error}\n")
+        return 1
+    finally:
+        lifecycle.end()
+    return 0
+
+
+async def _wind_down(data: Listener, lifecycle: Lifecycle, options: ServerOptions) -> None:
+    hurry = asyncio.create_task(lifecycle.hurried.wait())
+    lifecycle.begin_lame_duck()
+    await asyncio.wait({hurry}, timeout=options.lame_duck)
+    lifecycle.begin_draining()
+    calls = set(data.tasks)
+    for connection in data.connections:
+        connection.close_after_answer()
+    ended = asyncio.create_task(finished(calls, options.drain))
+    await asyncio.wait({ended, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    if not all(call.done() for call in calls):
+        lifecycle.abort()
+        await finished(calls, _FLUSH)
+    hurry.cancel()
+    await asyncio.wait({ended, hurry})
+
+
+@contextmanager
+def _signals(lifecycle: Lifecycle, reload: Callable[[], object] | None) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    handlers: dict[signal.Signals, Callable[[], object]] = {
+        signal.SIGTERM: lifecycle.stop,
+        signal.SIGINT: lifecycle.stop,
+    }
+    if reload is not None:
+        handlers[signal.SIGHUP] = reload
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,1 @@
+"""Everything heard: metrics, the access log, logs, and what happened to the latest calls."""

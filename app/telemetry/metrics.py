@@ -1,0 +1,117 @@
+"""Counts every call into plain numbers; Prometheus reads them when it comes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from app.core.outcome import Outcome
+from app.telemetry.histogram import Histogram
+from app.telemetry.labels import OTHER, BoundedLabel
+from app.telemetry.options import MetricsOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container
+
+    from app.core.call import Call
+    from app.core.endpoint import EndpointSpec
+    from app.core.errors import GatewayError
+    from app.core.outcome import Settlement
+
+    Counts = defaultdict[tuple[str, ...], int]
+    Times = defaultdict[tuple[str, ...], Histogram]
+
+_BREAKER_STATES = frozenset(("closed", "open", "half_open"))
+_OUTCOMES = {outcome: outcome.value for outcome in Outcome}
+
+
+class CallMetrics:
+    """An Observer. The attributes are the series of each metric by its label values.
+
+    `known` gives the names that may be model labels; None leaves the choice to the line, which only
+    lets calls for known models pass.
+    """
+
+    def __init__(
+        self,
+        options: MetricsOptions | None = None,
+        known: Callable[[], Container[str]] | None = None,
+    ) -> None:
+        options = options or MetricsOptions()
+        self._known = known
+        self._tenant = BoundedLabel(options.max_tenants) if options.tenant_label else None
+        self.requests: Counts = defaultdict(int)
+        self.rejections: Counts = defaultdict(int)
+        self.attempts: Counts = defaultdict(int)
+        self.retries: Counts = defaultdict(int)
+        self.interruptions: Counts = defaultdict(int)
+        self.breaker_transitions: Counts = defaultdict(int)
+        self.tokens: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 5)
+        self.duration: Times = defaultdict(Histogram)
+        self.first_token: Times = defaultdict(Histogram)
+        self.output_token: Times = defaultdict(Histogram)
+        self.queue_wait: Times = defaultdict(Histogram)
+        self.commit = Histogram()
+
+    def rejected(self, call: Call, error: GatewayError) -> None:
+        self.rejections[error.code,] += 1
+        self.requests[call.surface.name, self._model(call), "rejected", str(error.status)] += 1
+
+    def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
+        reason = settlement.reason or "none"
+        self.attempts[endpoint.name, _OUTCOMES[settlement.outcome], reason] += 1
+        broken = settlement.error_code is not None and settlement.status != 499
+        if broken and call.streams and call.first_byte is not None:
+            self.interruptions[endpoint.name, reason] += 1
+
+    def settled(self, call: Call, settlement: Settlement) -> None:
+        surface, model, endpoint = call.surface.name, self._model(call), call.endpoint or "none"
+        outcome, usage = settlement.outcome, settlement.usage
+        self.requests[surface, model, _OUTCOMES[outcome], str(settlement.status)] += 1
+        self.duration[surface, model].observe(settlement.elapsed)
+        self.queue_wait[model,].observe(call.queue_wait)
+        first = settlement.first_byte
+        if first is not None and call.streams:
+            self.first_token[model, endpoint].observe(first)
+            if usage.completion > 1 and outcome is Outcome.SUCCESS:
+                self.output_token[model, endpoint].observe(
+                    (settlement.elapsed - first) / (usage.completion - 1)
+                )
+        wasted = 0 if outcome is Outcome.SUCCESS else usage.completion
+        if len(call.attempts) > 1:
+            wasted += self._count_retries(call)
+        if usage.total or wasted:
+            tokens = self.tokens[model, self._tenant(call.key.tenant.name) if self._tenant else ""]
+            tokens[0] += usage.prompt
+            tokens[1] += usage.completion
+            tokens[2] += usage.cached
+            tokens[3] += usage.reasoning
+            tokens[4] += wasted
+
+    def turned_away(self, error: GatewayError) -> None:
+        """A request that the server refused before anybody knew what it was."""
+        self.rejections[error.code,] += 1
+        self.requests["none", OTHER, "rejected", str(error.status)] += 1
+
+    def endpoint_changed(self, endpoint: str, word: str) -> None:
+        """Hears of all changes; breakers' states are counted."""
+        if word in _BREAKER_STATES:
+            self.breaker_transitions[endpoint, word] += 1
+
+    def committed(self, rows: int, seconds: float) -> None:
+        """The ledger made rows durable in so many seconds."""
+        self.commit.observe(seconds)
+
+    def _count_retries(self, call: Call) -> int:
+        """Completion tokens of the attempts before the last one."""
+        wasted = 0
+        for attempt in call.attempts[:-1]:
+            self.retries[attempt.settlement.reason or "none",] += 1
+            wasted += attempt.settlement.usage.completion
+        return wasted
+
+    def _model(self, call: Call) -> str:
+        model = call.target
+        if not model or (self._known is not None and model not in self._known()):
+            return OTHER
+        return model

@@ -1,0 +1,1 @@
+"""The fleet: where endpoints come from, how they fare, and how bytes reach them."""

@@ -1,0 +1,154 @@
+"""Who serves what: the pools of a fleet, rebuilt from what its endpoints are and have learnt."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from app.resilience.ejection import Ejection
+from app.upstream.catalogue import merged
+from app.upstream.plan import DEFAULT_ROUTING
+from app.upstream.pool import Choice, ModelPool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from app.core.clock import Clock
+    from app.core.ports import Strategy
+    from app.resilience.ejection import EjectionOptions
+    from app.upstream.catalogue import ModelCard
+    from app.upstream.endpoint import LiveEndpoint
+    from app.upstream.plan import FleetPlan
+
+
+class Census:
+    """Pools keep their queues and their strategy's memory for as long as their model is known.
+
+    An endpoint whose models are not known yet is taken to serve every configured model.
+    """
+
+    def __init__(self, clock: Clock, strategies: Callable[[str], Strategy]) -> None:
+        self.pools: dict[str, ModelPool] = {}
+        self.cards: Mapping[str, ModelCard] = {}
+        self._clock = clock
+        self._strategies = strategies
+        self._strategy = ""
+        self._pools_of: dict[str, tuple[ModelPool, ...]] = {}
+        self._ejections: dict[str, tuple[float | None, str]] = {}
+        self._ejection_options: dict[str, EjectionOptions] = {}
+
+    def check(self, plan: FleetPlan) -> None:
+        """Raises ValueError for a strategy or an override that cannot be."""
+        self._strategies(plan.strategy)
+        for endpoint in plan.endpoints:
+            plan.resilience_for(None, endpoint.name)
+        for model in plan.model_overrides:
+            plan.resilience_for(model, None)
+
+    def take(self, plan: FleetPlan, endpoints: Collection[LiveEndpoint]) -> None:
+        """Count anew. Calls that wait for a model nobody knows any more are refused."""
+        served = {endpoint: self._names(plan, endpoint) for endpoint in endpoints}
+        names = sorted(frozenset(plan.models).union(*served.values()))
+        former, self.pools = self.pools, {}
+        strategy_changed, self._strategy = plan.strategy != self._strategy, plan.strategy
+        for name in names:
+            pool = former.pop(name, None) or self._pool(name, plan)
+            self._equip(pool, plan, renew=strategy_changed)
+            pool.take(_choice(name, plan, [e for e in endpoints if name in served[e]]))
+            self.pools[name] = pool
+        self.cards = {
+            name: merged(card for e in endpoints if (card := e.catalogue.card(name)) is not None)
+            for name in names
+            if any(name in models for models in served.values())
+        }
+        self._pools_of = {
+            endpoint.name: tuple(self.pools[name] for name in sorted(models))
+            for endpoint, models in served.items()
+        }
+        for pool in former.values():
+            pool.take(Choice())
+        for pool in (*former.values(), *self.pools.values()):
+            if pool.queued:
+                pool.serve()
+
+    def serves(self, endpoint: str, model: str) -> bool:
+        return any(pool.model == model for pool in self._pools_of.get(endpoint, ()))
+
+    def models_of(self, endpoint: LiveEndpoint) -> list[str]:
+        """Public names, those it refused left out."""
+        pools = self._pools_of.get(endpoint.name, ())
+        return [pool.model for pool in pools if endpoint.catalogue.marked(pool.model) is None]
+
+    def queued_for(self, endpoint: str) -> int:
+        """Calls that wait for a place there or at another endpoint of their model."""
+        return sum(pool.queued for pool in self._pools_of.get(endpoint, ()))
+
+    def serve(self, endpoint: str, at_most: int | None = None) -> None:
+        """Offer an endpoint's room to those who wait for it, longest first over all its models."""
+        crowded = [pool for pool in self._pools_of.get(endpoint, ()) if pool.queued]
+        if len(crowded) > 1:
+            crowded.sort(key=lambda pool: pool.room.since or 0.0)
+        for pool in crowded:
+            if pool.serve(at_most) == at_most:
+                return
+
+    def eject(self, endpoint: str, until: float | None, reason: str) -> None:
+        """`until` is monotonic; None: until restored."""
+        self._ejections[endpoint] = until, reason
+        for pool in self.pools.values():
+            pool.eject(endpoint, until)
+        self.serve(endpoint)
+
+    def restore(self, endpoint: str) -> None:
+        self._ejections.pop(endpoint, None)
+        for pool in self.pools.values():
+            pool.ejection.restore(endpoint)
+        self.serve(endpoint)
+
+    def ejection_of(self, endpoint: str) -> str | None:
+        """The reason given for it; None when it is not ejected."""
+        until, reason = self._ejections.get(endpoint, (0.0, ""))
+        return reason if until is None or until > self._clock.monotonic() else None
+
+    def _pool(self, model: str, plan: FleetPlan) -> ModelPool:
+        resilience = plan.resilience_for(model, None)
+        strategy = self._strategies(plan.strategy)
+        return ModelPool(model, strategy, resilience.queue, self._ejection(resilience.ejection), self._clock)
+
+    def _equip(self, pool: ModelPool, plan: FleetPlan, *, renew: bool) -> None:
+        resilience = plan.resilience_for(pool.model, None)
+        pool.room.options = resilience.queue
+        if self._ejection_options.get(pool.model) != resilience.ejection:
+            self._ejection_options[pool.model] = resilience.ejection
+            pool.ejection = self._ejection(resilience.ejection)
+        if renew:
+            pool.strategy = self._strategies(plan.strategy)
+
+    def _ejection(self, options: EjectionOptions) -> Ejection:
+        ejection = Ejection(options)
+        for name, (until, _) in self._ejections.items():
+            ejection.eject(name, until)
+        return ejection
+
+    @staticmethod
+    def _names(plan: FleetPlan, endpoint: LiveEndpoint) -> frozenset[str]:
+        return endpoint.catalogue.names() if endpoint.catalogue.known else frozenset(plan.models)
+
+
+def _choice(model: str, plan: FleetPlan, serving: list[LiveEndpoint]) -> Choice:
+    routing = plan.models.get(model, DEFAULT_ROUTING)
+    preferred = routing.preferred_endpoints
+
+    def rank(endpoint: LiveEndpoint) -> tuple[bool, int]:
+        return endpoint.name not in preferred, endpoint.spec.tier
+
+    candidates = [endpoint for endpoint in serving if endpoint.spec.weight > 0]
+    if routing.strict_preferred:
+        candidates = [endpoint for endpoint in candidates if endpoint.name in preferred]
+    refusals = {endpoint: endpoint.catalogue.marked(model) for endpoint in candidates}
+    willing = sorted((e for e in candidates if refusals[e] is None), key=rank)
+    return Choice(
+        groups=tuple(tuple(group) for _, group in groupby(willing, key=rank)),
+        spill=plan.spill,
+        refusals=frozenset(refusal for refusal in refusals.values() if refusal is not None),
+    )

@@ -1,0 +1,125 @@
+"""One endpoint's checkup: is it up, what does it serve, and may it have calls again."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+from app.upstream.catalogue import parse_models
+from app.upstream.control import UnansweredError
+
+if TYPE_CHECKING:
+    from app.core.clock import Clock
+    from app.upstream.control import ControlPlane
+    from app.upstream.endpoint import LiveEndpoint
+    from app.upstream.health import HealthOptions
+
+
+class Checkup:
+    """A row of probes. Down after `unhealthy_after` bad ones, but never against calls that make
+    progress meanwhile; up after `healthy_after` good ones, or the very first.
+
+    A breaker opened by connect failures is told of `healthy_after` good probes since it opened. One
+    opened otherwise, and an engine that said it drains, is believed after a completion of one token.
+    """
+
+    def __init__(
+        self, endpoint: LiveEndpoint, *, control: ControlPlane, clock: Clock, options: HealthOptions
+    ) -> None:
+        self._endpoint = endpoint
+        self._control = control
+        self._clock = clock
+        self._options = options
+        self._good = 0
+        self._bad = 0
+        self._since_open = 0
+        self._opened_at = -math.inf
+        self._completion_at = -math.inf
+
+    async def __call__(self) -> float:
+        """Returns the seconds until the next."""
+        started = self._clock.monotonic()
+        healthy = await self._healthy()
+        if healthy:
+            await self._learn_models(started)
+            self._pass(started)
+            if self._doubted() and started >= self._completion_at + self._options.interval:
+                self._completion_at = started
+                await self._try_completion()
+        else:
+            self._fail(started)
+        endpoint = self._endpoint
+        settled = endpoint.standing.health == "up" and endpoint.breaker.state == "closed"
+        if settled and not endpoint.standing.draining:
+            return self._options.interval
+        return self._options.interval_down
+
+    async def _healthy(self) -> bool:
+        """A 200 will do: vLLM puts nothing in it, others do."""
+        try:
+            status, _ = await self._ask("/health")
+        except UnansweredError:
+            return False
+        return status == 200
+
+    async def _learn_models(self, started: float) -> None:
+        """A list that cannot be had or read leaves everything as it was."""
+        try:
+            status, body = await self._ask("/v1/models")
+            cards = parse_models(body) if status == 200 else None
+        except (UnansweredError, ValueError):
+            return
+        if cards is not None:
+            self._endpoint.list_models(cards, started)
+
+    def _pass(self, started: float) -> None:
+        endpoint, breaker = self._endpoint, self._endpoint.breaker
+        self._bad = 0
+        self._good += 1
+        if self._good >= self._options.healthy_after or endpoint.standing.health == "unknown":
+            endpoint.probed("up")
+        if breaker.state != "open" or breaker.opened_by != "connect":
+            return
+        if self._opened_at != endpoint.opened_at:
+            self._opened_at, self._since_open = endpoint.opened_at, 0
+        if started >= endpoint.opened_at:
+            self._since_open += 1
+        if self._since_open >= self._options.healthy_after:
+            breaker.probe_passed("health")
+
+    def _fail(self, started: float) -> None:
+        self._good = self._since_open = 0
+        self._bad += 1
+        if self._bad >= self._options.unhealthy_after and self._endpoint.progressed_at <= started:
+            self._endpoint.probed("down")
+
+    def _doubted(self) -> bool:
+        endpoint = self._endpoint
+        broken = endpoint.breaker.state == "open" and endpoint.breaker.opened_by == "failure"
+        return broken or endpoint.standing.draining
+
+    async def _try_completion(self) -> None:
+        """Pooling servers have no such route and are not asked again soon; nothing is learnt from that."""
+        models = self._endpoint.catalogue.usable()
+        if not models:
+            return
+        question = {"model": models[0], "prompt": "Hi", "max_tokens": 1, "temperature": 0}
+        try:
+            status, body = await self._ask("/v1/completions", json.dumps(question).encode())
+        except UnansweredError:
+            return
+        if status == 200 and _finished(body):
+            self._endpoint.completed()
+
+    async def _ask(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        return await self._control.ask(self._endpoint.spec, path, self._options.timeout, body=body)
+
+
+def _finished(body: bytes) -> bool:
+    """Whether it is a completion that the engine ended by itself."""
+    try:
+        answer: Any = json.loads(body)
+        return answer["choices"][0]["finish_reason"] in {"stop", "length"}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False

@@ -1,0 +1,236 @@
+"""The endpoints of one model: which of them takes a call, and what the call is told when none can."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from app.core.errors import GatewayError, ModelNotFound, NoHealthyEndpoint, Overloaded
+from app.core.failures import EndpointRefused, ModelMissing
+from app.core.guard import Lease
+from app.core.outcome import ABANDONED
+from app.upstream.waiting import WaitingRoom
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from app.core.call import Call
+    from app.core.clock import Clock, Timer
+    from app.core.failures import EndpointError
+    from app.core.ports import Endpoint, Strategy
+    from app.resilience.ejection import Ejection
+    from app.resilience.options import QueueOptions
+    from app.upstream.endpoint import LiveEndpoint
+    from app.upstream.plan import Spill
+    from app.upstream.waiting import Place
+
+SOONEST, LATEST = 1.0, 60.0
+"""Bounds of what callers are told to wait, in seconds."""
+
+AFTER = 0.001
+"""Seconds after the moment itself, so that rounding never wakes anybody before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a pool chooses from, made anew when the fleet changes.
+
+    `groups` in order of preference: preferred before others, then by tier; without those of weight 0
+    and those that refused the model. `refusals` are the reasons of the latter.
+    """
+
+    groups: tuple[tuple[LiveEndpoint, ...], ...] = ()
+    spill: Spill = "full"
+    refusals: frozenset[type[EndpointError]] = frozenset()
+    endpoints: tuple[LiveEndpoint, ...] = field(init=False)
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        endpoints = tuple(endpoint for group in self.groups for endpoint in group)
+        object.__setattr__(self, "endpoints", endpoints)
+        object.__setattr__(self, "names", tuple(endpoint.name for endpoint in endpoints))
+
+
+class ModelPool:
+    """Implements core.ports.Pool. Open breakers and endpoints that are down are never used.
+
+    Nobody overtakes: a place that somebody waiting could use is never given to a newcomer.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        strategy: Strategy,
+        queue: QueueOptions,
+        ejection: Ejection,
+        clock: Clock,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.model = model
+        self.strategy = strategy
+        self.ejection = ejection
+        self.room = WaitingRoom(queue, clock, jitter)
+        self.choice = Choice()
+        self._clock = clock
+        self._alarm: Timer | None = None
+        self._alarm_at = 0.0
+        self._serving = False
+        self._calm = False
+
+    @property
+    def endpoints(self) -> tuple[LiveEndpoint, ...]:
+        """Those a call may be sent to, in order of preference."""
+        return self.choice.endpoints
+
+    @property
+    def queued(self) -> int:
+        return len(self.room)
+
+    @property
+    def panic(self) -> bool:
+        """Whether so many endpoints are ejected that none is left out for it."""
+        self.ejected()
+        return self.ejection.panic
+
+    def ejected(self) -> frozenset[str]:
+        """Those to leave out while others are available."""
+        return self.ejection.ejected(self.choice.names, self._clock.monotonic())
+
+    def served_name(self, endpoint: Endpoint) -> str:
+        served = endpoint.spec.models
+        return self.model if served is None else served.get(self.model, self.model)
+
+    async def enter(self, call: Call, tried: Collection[str]) -> tuple[LiveEndpoint, Lease]:
+        """As the port says; besides, ModelNotFound or EndpointRefused when every endpoint refused the
+        model before this call came.
+        """
+        if self.room:
+            self.serve()
+        found = self._take(call, tried)
+        if found is not None:
+            return found
+        refusal = self._hopeless(tried)
+        if refusal is not None:
+            raise refusal
+        self._set_alarm()
+        return await self.room.wait(call, tried)
+
+    def serve(self, at_most: int | None = None) -> int:
+        """Give those who wait what has become free, and refuse those for whom nothing is left."""
+        if self._serving:
+            return 0
+        self._serving = True
+        try:
+            served = self.room.serve(self._offer, at_most)
+        finally:
+            self._serving = False
+        if self.room:
+            self._set_alarm()
+        return served
+
+    def take(self, choice: Choice) -> None:
+        """Choose from these from now on."""
+        self.choice, self._calm = choice, False
+
+    def eject(self, endpoint: str, until: float | None) -> None:
+        """`until` is monotonic; None: until restored."""
+        self.ejection.eject(endpoint, until)
+        self._calm = False
+
+    def choose(self, call: Call, tried: Collection[str] = ()) -> LiveEndpoint | None:
+        """The endpoint that takes the call now; None when none can. Ejected ones are the last resort.
+
+        In calm, when the last look found all of the first group free, only the one picked is looked at:
+        the cost of a call does not grow with the fleet.
+        """
+        if self._calm and not tried:
+            picked = self._pick(call, self.choice.groups[0])
+            if picked.steady and picked.has_room:
+                return picked
+        out = self.ejected()
+        if out and any(e.available for e in self.endpoints if e.name not in out and e.name not in tried):
+            tried = {*tried, *out}
+        for group in self.choice.groups:
+            free = [e for e in group if e.has_room and e.available and e.name not in tried]
+            self._calm = not out and group is self.choice.groups[0] and len(free) == len(group)
+            if free:
+                return self._pick(call, free)
+            if self.choice.spill == "down" and any(_stands(e) for e in group if e.name not in tried):
+                return None
+        return None
+
+    def _pick(self, call: Call, free: Sequence[LiveEndpoint]) -> LiveEndpoint:
+        return free[0] if len(free) == 1 else cast("LiveEndpoint", self.strategy.pick(call, free))
+
+    def view(self) -> dict[str, Any]:
+        """Everything an operator may see."""
+        return {"endpoints": list(self.choice.names), "queued": self.queued, "panic": self.panic}
+
+    def _take(self, call: Call, tried: Collection[str]) -> Place | None:
+        endpoint = self.choose(call, tried)
+        if endpoint is None:
+            return None
+        lease = Lease()
+        try:
+            lease.enter(call, endpoint.gates)
+        except BaseException as error:
+            lease.settle(ABANDONED)
+            if not isinstance(error, GatewayError):
+                raise
+            return self._take(call, {*tried, endpoint.name})
+        return endpoint, lease
+
+    def _offer(self, call: Call, tried: frozenset[str]) -> Place | GatewayError | None:
+        return self._take(call, tried) or self._hopeless(tried)
+
+    def _hopeless(self, tried: Collection[str]) -> GatewayError | None:
+        """Why waiting for room is of no use; None when it is."""
+        left = [endpoint for endpoint in self.endpoints if endpoint.name not in tried]
+        if any(endpoint.available for endpoint in left):
+            return None
+        if not left and not tried and len(self.choice.refusals) == 1:
+            return _agreed(next(iter(self.choice.refusals)))
+        busy = [e.back_in() for e in left if e.reason_unavailable() == "busy"]
+        if busy:
+            return Overloaded(retry_after=_bounded(min(busy)))
+        return NoHealthyEndpoint(retry_after=_bounded(min((e.back_in() for e in left), default=0.0)))
+
+    def _set_alarm(self) -> None:
+        """Look again when the first of the endpoints that are out for a time comes back."""
+        absent = [e.back_in() for e in self.endpoints if not e.available]
+        soonest = min((seconds for seconds in absent if seconds > 0), default=None)
+        if soonest is None:
+            return
+        at = self._clock.monotonic() + soonest
+        if self._alarm is not None:
+            if self._alarm_at <= at:
+                return
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = self._clock.call_later(soonest + AFTER, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.serve()
+
+    def __repr__(self) -> str:
+        return f"<ModelPool {self.model} endpoints={list(self.choice.names)} queued={self.queued}>"
+
+
+def _stands(endpoint: LiveEndpoint) -> bool:
+    """Not down, though it may be full or busy."""
+    return endpoint.available or endpoint.reason_unavailable() == "busy"
+
+
+def _bounded(seconds: float) -> float:
+    return min(LATEST, max(SOONEST, seconds))
+
+
+def _agreed(refusal: type[EndpointError]) -> GatewayError:
+    """What all endpoints said of the model before; there is nowhere else to try."""
+    if refusal is ModelMissing:
+        return ModelNotFound(param="model")
+    error = EndpointRefused()
+    error.elsewhere = False
+    return error

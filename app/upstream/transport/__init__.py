@@ -1,0 +1,1 @@
+"""How bytes get to an endpoint and back: two transports, one promise."""

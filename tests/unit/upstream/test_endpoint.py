@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from app.core.failures import (
+    EndpointBusy,
+    EndpointFailed,
+    EndpointRefused,
+    FirstByteTimeout,
+    ModelMissing,
+    StreamBroken,
+)
+from app.core.guard import Lease
+from app.upstream.catalogue import ModelCard
+from app.upstream.endpoint import LiveEndpoint
+from app.upstream.scraped import NOTHING, Scraped
+from tests.clock import FakeClock
+from tests.unit.upstream.fleets import (
+    FAILURE,
+    REFUSED,
+    SUCCESS,
+    break_open,
+    make_call,
+    make_plan,
+    spec,
+)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def heard() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def freed() -> list[LiveEndpoint]:
+    return []
+
+
+@pytest.fixture
+def endpoint(clock: FakeClock, heard: list[str], freed: list[LiveEndpoint]) -> LiveEndpoint:
+    resilience = make_plan(resilience={"bulkhead": {"max_concurrent_calls": 2}}).resilience
+    return LiveEndpoint(
+        spec("a"), resilience, clock, freed.append, lambda _, word: heard.append(word), lambda: 0.0
+    )
+
+
+def enter(endpoint: LiveEndpoint) -> Lease:
+    lease = Lease()
+    lease.enter(make_call(), endpoint.gates)
+    return lease
+
+
+def test_it_serves_before_it_was_ever_probed(endpoint: LiveEndpoint):
+    assert endpoint.available
+    assert endpoint.has_room
+    assert (endpoint.inflight, endpoint.load, endpoint.latency) == (0, 0, None)
+
+
+def test_calls_are_counted_to_their_end(endpoint: LiveEndpoint, freed: list[LiveEndpoint]):
+    first, second = enter(endpoint), enter(endpoint)
+    first.answered()
+    assert (endpoint.inflight, endpoint.has_room, endpoint.available) == (2, False, True)
+    first.settle(SUCCESS)
+    second.settle(SUCCESS)
+    assert (endpoint.inflight, endpoint.has_room) == (0, True)
+    assert freed == [endpoint, endpoint]
+
+
+def test_load_is_in_flight_per_weight(endpoint: LiveEndpoint):
+    enter(endpoint)
+    endpoint.adopt(spec("a", weight=4), endpoint.resilience)
+    assert endpoint.load == 0.25
+    assert endpoint.available
+    endpoint.adopt(spec("a", weight=0), endpoint.resilience)
+    assert not endpoint.available
+    assert math.isinf(endpoint.load)
+    assert endpoint.reason_unavailable() == "weight"
+
+
+def test_the_first_event_sets_the_latency(endpoint: LiveEndpoint, clock: FakeClock):
+    lease = enter(endpoint)
+    clock.advance(0.3)
+    lease.answered()
+    assert endpoint.latency == pytest.approx(0.3)
+
+
+def test_an_open_breaker_takes_it_out_until_it_lets_probes_through(
+    endpoint: LiveEndpoint, clock: FakeClock, heard: list[str]
+):
+    assert endpoint.available
+    break_open(endpoint)
+    assert heard == ["open"]
+    assert endpoint.opened_at == clock.monotonic()
+    assert endpoint.reason_unavailable() == "open"
+    assert not endpoint.available
+    assert endpoint.back_in() > 0
+    clock.advance(endpoint.back_in())
+    assert endpoint.available
+    assert endpoint.back_in() == 0
+
+
+def test_a_half_open_breaker_with_all_probes_out_takes_it_out(endpoint: LiveEndpoint, clock: FakeClock):
+    break_open(endpoint)
+    clock.advance(endpoint.back_in())
+    permits = [endpoint.breaker.admit(make_call()) for _ in range(5)]
+    assert endpoint.reason_unavailable() == "half_open"
+    assert not endpoint.available
+    for permit in permits:
+        permit(SUCCESS)
+    assert endpoint.available
+
+
+def test_a_half_open_endpoint_is_never_taken_for_a_steady_one(endpoint: LiveEndpoint, clock: FakeClock):
+    break_open(endpoint)
+    clock.advance(endpoint.back_in())
+    assert endpoint.available
+    assert not endpoint.steady
+    assert endpoint.view()["state"] == "half_open"
+
+
+def test_a_busy_endpoint_is_out_for_as_long_as_it_says(
+    endpoint: LiveEndpoint, clock: FakeClock, heard: list[str]
+):
+    assert endpoint.available
+    endpoint.learn(make_call(), EndpointBusy(retry_after=5.0))
+    assert endpoint.reason_unavailable() == "busy"
+    assert endpoint.breaker.state == "closed"
+    assert endpoint.back_in() == 5.0
+    assert heard == ["busy"]
+    clock.advance(5.0)
+    assert endpoint.available
+
+
+def test_an_answer_ends_the_doubling_of_busy_pauses(endpoint: LiveEndpoint, clock: FakeClock):
+    endpoint.learn(make_call(), EndpointBusy())
+    clock.advance(1.0)
+    enter(endpoint).answered()
+    endpoint.learn(make_call(), EndpointBusy())
+    assert endpoint.back_in() == 1.0
+
+
+@pytest.mark.parametrize("error", [EndpointRefused(), ModelMissing()])
+def test_a_refused_model_is_marked_at_this_endpoint_only_for_that_model(
+    endpoint: LiveEndpoint, error, heard: list[str]
+):
+    call = make_call("alias")
+    call.target = "m"
+    endpoint.learn(call, error)
+    assert endpoint.catalogue.marked("m") is type(error)
+    assert endpoint.catalogue.marked("alias") is None
+    assert endpoint.available
+    assert heard == ["models"]
+
+
+def test_a_call_without_a_target_marks_the_name_it_used(endpoint: LiveEndpoint):
+    call = make_call("m")
+    call.target = ""
+    endpoint.learn(call, ModelMissing())
+    assert endpoint.catalogue.marked("m") is ModelMissing
+
+
+@pytest.mark.parametrize("error", [EndpointFailed(draining=True), StreamBroken(draining=True)])
+def test_a_draining_engine_gets_no_more_calls(endpoint: LiveEndpoint, error, heard: list[str]):
+    assert endpoint.available
+    endpoint.learn(make_call(), error)
+    endpoint.learn(make_call(), error)
+    assert endpoint.reason_unavailable() == "draining"
+    assert not endpoint.available
+    assert heard == ["draining"]
+
+
+def test_other_failures_are_remembered_and_no_more(endpoint: LiveEndpoint, heard: list[str]):
+    endpoint.learn(make_call(), FirstByteTimeout())
+    assert endpoint.last_error == "first_byte"
+    assert endpoint.available
+    assert heard == []
+
+
+def test_probes_take_it_out_and_bring_it_back(endpoint: LiveEndpoint, heard: list[str]):
+    assert endpoint.available
+    endpoint.probed("down")
+    endpoint.probed("down")
+    assert not endpoint.available
+    endpoint.probed("up")
+    assert endpoint.available
+    assert heard == ["down", "up"]
+
+
+def test_a_completion_half_opens_the_breaker_and_ends_draining(endpoint: LiveEndpoint, heard: list[str]):
+    break_open(endpoint, FAILURE)
+    endpoint.learn(make_call(), EndpointFailed(draining=True))
+    endpoint.completed()
+    assert endpoint.breaker.state == "half_open"
+    assert endpoint.available
+    assert heard == ["open", "draining", "half_open", "up"]
+    endpoint.completed()
+    assert heard[4:] == []
+
+
+def test_an_operator_drains_and_resumes_it(endpoint: LiveEndpoint, heard: list[str]):
+    assert endpoint.available
+    endpoint.drain(None, "kernel")
+    assert endpoint.reason_unavailable() == "drained"
+    assert endpoint.view()["drain_reason"] == "kernel"
+    endpoint.resume()
+    assert endpoint.available
+    assert heard == ["drained", "resumed"]
+
+
+def test_leaving_is_for_ever(endpoint: LiveEndpoint):
+    assert endpoint.available
+    endpoint.leave()
+    endpoint.resume()
+    assert not endpoint.available
+
+
+def test_a_new_list_of_models_is_told_once(endpoint: LiveEndpoint, heard: list[str], clock: FakeClock):
+    endpoint.adopt(spec("a", models=None), endpoint.resilience)
+    endpoint.list_models({"m": ModelCard(created=1)}, 1.0)
+    endpoint.list_models({"m": ModelCard(created=1)}, 2.0)
+    assert heard == ["models"]
+
+
+def test_other_options_replace_only_what_they_are_about(endpoint: LiveEndpoint):
+    lease = enter(endpoint)
+    break_open(endpoint)
+    breaker = endpoint.breaker
+    endpoint.adopt(
+        spec("a", weight=2), endpoint.resilience.overlaid({"bulkhead": {"max_concurrent_calls": 9}})
+    )
+    assert endpoint.breaker is breaker
+    assert endpoint.breaker.state == "open"
+    assert not endpoint.available
+    assert (endpoint.inflight, endpoint.bulkhead.limit, endpoint.spec.weight) == (1, 9, 2)
+    endpoint.adopt(spec("a"), endpoint.resilience.overlaid({"breaker": {"consecutive_failures": 9}}))
+    assert endpoint.breaker is not breaker
+    assert endpoint.gates[-1] is endpoint.breaker
+    assert endpoint.available
+    lease.settle(SUCCESS)
+    assert endpoint.inflight == 0
+
+
+def test_scraped_figures_are_forgotten_when_stale(endpoint: LiveEndpoint, clock: FakeClock):
+    assert endpoint.scraped == NOTHING
+    figures = Scraped(running=3, scraped_at=clock.monotonic(), stale_at=clock.monotonic() + 45)
+    endpoint.scraped = figures
+    assert endpoint.scraped == figures
+    clock.advance(45)
+    assert endpoint.scraped == NOTHING
+
+
+def test_its_view_is_json_whatever_its_state(endpoint: LiveEndpoint):
+    view = json.loads(json.dumps(endpoint.view(), allow_nan=False))
+    assert view["state"] == "up"
+    assert view["health"] == "unknown"
+    assert view["limit"] == 2
+    break_open(endpoint, REFUSED)
+    endpoint.adopt(spec("a", weight=0), endpoint.resilience)
+    view = json.loads(json.dumps(endpoint.view(), allow_nan=False))
+    assert (view["state"], view["breaker"], view["load"]) == ("weight", "open", None)
+
+
+def test_its_repr_shows_live_state(endpoint: LiveEndpoint):
+    enter(endpoint)
+    assert repr(endpoint) == "<LiveEndpoint a available inflight=1/2>"
+    endpoint.probed("down")
+    assert repr(endpoint) == "<LiveEndpoint a down inflight=1/2>"

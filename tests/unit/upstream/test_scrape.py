@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from app.upstream.scrape import Scrape, ScrapeOptions, Scraper, read_load
+from app.upstream.scraped import NOTHING
+from tests.clock import FakeClock
+from tests.unit.upstream.engines import Engine, Engines
+from tests.unit.upstream.fleets import make_fleet, spec
+
+TWO_ENGINES = """\
+# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="tiny"} 3.0
+vllm:num_requests_running{engine="1",model_name="tiny"} 4.0
+vllm:num_requests_waiting{engine="0",model_name="tiny"} 1.0
+vllm:num_requests_waiting{engine="1",model_name="tiny"} 1e1
+vllm:num_requests_waiting_by_reason{engine="0",model_name="tiny",reason="capacity"} 99.0
+vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.25
+vllm:kv_cache_usage_perc{engine="1",model_name="tiny"} 0.75
+"""
+OLD = 'vllm:gpu_cache_usage_perc{model_name="tiny"} 0.5\n'
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def load(text: str) -> tuple[float | None, float | None, float | None]:
+    scraped = read_load(text, 1.0, 2.0)
+    assert (scraped.scraped_at, scraped.stale_at) == (1.0, 2.0)
+    return scraped.running, scraped.waiting, scraped.kv_usage
+
+
+def test_engines_are_summed_and_the_fullest_cache_counts():
+    assert load(TWO_ENGINES) == (7.0, 11.0, 0.75)
+
+
+def test_the_old_name_of_the_cache_counts_where_the_new_one_is_absent():
+    assert load(OLD) == (None, None, 0.5)
+    assert load(TWO_ENGINES + OLD.replace("0.5", "0.9")) == (7.0, 11.0, 0.75)
+
+
+def test_what_is_absent_or_no_number_is_unknown_and_not_zero():
+    assert load("") == (None, None, None)
+    assert load("vllm:num_requests_running NaN\nvllm:num_requests_waiting +Inf\n") == (None, None, None)
+
+
+@pytest.fixture
+def engines() -> Engines:
+    return Engines(a=Engine(metrics=TWO_ENGINES))
+
+
+async def test_figures_are_kept_up_to_date_and_forgotten_when_they_stop(clock: FakeClock, engines: Engines):
+    fleet = make_fleet(spec("a"), clock=clock)
+    control = engines.control(clock)
+    scraper = Scraper(fleet, control, clock, ScrapeOptions(), jitter=lambda: 0.5)
+    scraper.start()
+    await scraper.first_round()
+    endpoint = fleet.endpoints["a"]
+    assert (endpoint.scraped.running, endpoint.view()["waiting"]) == (7.0, 11.0)
+    engines["a"].metrics = "vllm:num_requests_running 1"
+    await clock.run(16)
+    assert endpoint.scraped.running == 1.0
+    engines["a"].broken.add("/metrics")
+    await clock.run(40)
+    assert endpoint.scraped.running == 1.0
+    await clock.run(10)
+    assert endpoint.scraped == NOTHING
+    assert endpoint.available
+    await scraper.aclose()
+    await control.aclose()
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_trouble_is_told_once_when_it_begins_and_once_when_it_ends(
+    clock: FakeClock, engines: Engines, caplog: pytest.LogCaptureFixture
+):
+    fleet = make_fleet(spec("a"), clock=clock)
+    scrape = Scrape(
+        fleet.endpoints["a"], control=engines.control(clock), clock=clock, options=ScrapeOptions()
+    )
+    await scrape()
+    engines["a"].broken.add("/metrics")
+    for _ in range(3):
+        assert await scrape() == 15
+    engines["a"].broken.clear()
+    for _ in range(3):
+        await scrape()
+    messages = [r.getMessage() for r in caplog.records if r.name == "app.upstream.scrape"]
+    assert messages == ["metrics of endpoint a: connect", "metrics of endpoint a: back"]
+    assert {r.levelno for r in caplog.records} == {logging.WARNING}
+
+
+async def test_another_status_is_trouble(clock: FakeClock, caplog: pytest.LogCaptureFixture):
+    engines = Engines(a=Engine(completion=503))
+    fleet = make_fleet(spec("a"), clock=clock)
+    control = engines.control(clock)
+
+    class Elsewhere:
+        async def ask(self, spec, path, timeout):
+            return await control.ask(spec, "/v1/completions", timeout)
+
+    scrape = Scrape(fleet.endpoints["a"], control=Elsewhere(), clock=clock, options=ScrapeOptions())
+    await scrape()
+    assert "status 503" in caplog.text
+    assert fleet.endpoints["a"].scraped == NOTHING
