@@ -1,0 +1,1 @@
+"""The OpenAI edge: what callers of the data plane see."""

@@ -1,0 +1,48 @@
+"""Who is calling, and under which ids the call is known."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+from app.core.errors import InvalidKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from app.core.ports import KeyDirectory
+    from app.core.tenant import Key
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def new_call_id() -> str:
+    """Unique and not to be guessed."""
+    return f"call-{secrets.token_hex(12)}"
+
+
+def client_request_id(headers: Mapping[str, str]) -> str | None:
+    """The caller's own id, if it is one that may be echoed."""
+    given = headers.get("x-request-id")
+    return given if given and _ID.fullmatch(given) else None
+
+
+def secret_of(headers: Mapping[str, str]) -> str:
+    """The key a request carries; empty when it carries none, or none that could be one."""
+    authorization = headers.get("authorization")
+    if authorization is None:
+        return headers.get("x-api-key", "").strip()
+    scheme, _, secret = authorization.partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+async def identify(headers: Mapping[str, str], keys: KeyDirectory) -> Key:
+    """Raises InvalidKey or StorageUnavailable."""
+    secret = secret_of(headers)
+    key = keys.known(secret)
+    if key is not None:
+        return key
+    if not secret:
+        raise InvalidKey
+    return await keys.find(secret)

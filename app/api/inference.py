@@ -1,0 +1,142 @@
+"""The one handler of every surface: who are you, what do you want; the rest is the line's."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.api.identity import client_request_id, identify, new_call_id
+from app.api.intake import check_media_type, headers_of, read_body
+from app.api.relay import Relay
+from app.core.call import Call
+from app.core.errors import CallerGone, GatewayError, InvalidRequest, ShuttingDown
+from app.core.tenant import NOBODY
+from app.wire.body import decode
+from app.wire.request import read
+from app.wire.surfaces import SURFACES
+from app.wire.tokens import estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from starlette.types import Receive, Scope, Send
+
+    from app.core.clock import Clock
+    from app.core.ports import InFlight, KeyDirectory, Observer
+    from app.core.surface import Surface
+    from app.gateway.catalog import Model
+    from app.gateway.serve import Gateway
+    from app.wire.request import Policy
+
+logger = logging.getLogger(__name__)
+
+TRAVELLING = ("traceparent", "tracestate")
+"""Headers of the caller that go on to the endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What the handler must know of the server; sizes in bytes, times in seconds."""
+
+    max_body: int
+    commit_after: float
+    ping: float
+    expose_endpoint: bool
+    session_header: str
+    admitting: Callable[[], bool]
+    client_of: Callable[[Scope], str]
+
+
+class Inference:
+    """An ASGI application for POST on the surfaces' paths; never raises."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        keys: KeyDirectory,
+        policy: Policy,
+        edge: Edge,
+        inflight: InFlight,
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        self._gateway = gateway
+        self._keys = keys
+        self._policy = policy
+        self._edge = edge
+        self._inflight = inflight
+        self._observer = observer
+        self._clock = clock
+        self.paths = {path.encode(): surface for path, surface in SURFACES.items()}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = headers_of(scope)
+        call = self._arrived(scope, headers)
+        relay = Relay(call, self._edge, self._inflight, self._clock, scope, receive, send)
+        try:
+            model = await self._admit(call, headers, receive)
+        except CallerGone as error:
+            self._observer.rejected(call, error)
+            return
+        except GatewayError as error:
+            self._observer.rejected(call, error)
+            await relay.refuse(error)
+            return
+        except Exception as error:
+            logger.exception("a bug before call %s was admitted", call.id)
+            bug = GatewayError()
+            self._observer.rejected(call, bug)
+            await relay.refuse(bug)
+            if isinstance(error, AssertionError):
+                raise
+            return
+        await relay.run(self._gateway, model)
+
+    def _arrived(self, scope: Scope, headers: Mapping[str, str]) -> Call:
+        now = self._clock.monotonic()
+        return Call(
+            id=new_call_id(),
+            surface=self.paths[scope["raw_path"]],
+            model="",
+            body={},
+            key=NOBODY,
+            arrived=now,
+            started_at=self._clock.time(),
+            deadline=float("inf"),
+            client_request_id=client_request_id(headers),
+            headers={name: headers[name] for name in TRAVELLING if name in headers},
+            remote_addr=self._edge.client_of(scope),
+            user_agent=headers.get("user-agent", ""),
+            referer=headers.get("referer", ""),
+            session=headers.get(self._edge.session_header),
+        )
+
+    async def _admit(self, call: Call, headers: Mapping[str, str], receive: Receive) -> Model:
+        """Fill in who calls and what is wanted. Raises GatewayError."""
+        if not self._edge.admitting():
+            raise ShuttingDown
+        call.key = await identify(headers, self._keys)
+        check_media_type(headers)
+        call.body = decode(await read_body(receive, headers, self._edge.max_body))
+        params = read(call.surface, call.body, self._policy)
+        model = self._gateway.catalog.resolve(params.model, call.key)
+        call.model = params.model or model.name
+        call.target = model.name
+        call.streams = params.stream
+        call.usage_wanted = params.usage_wanted
+        call.n, call.prompts = params.n, params.prompts
+        call.completion_limit = params.completion_limit
+        call.prompt_estimate = estimate(call.surface, call.body)
+        call.deadline = self._deadline(headers, call.arrived)
+        return model
+
+    @staticmethod
+    def _deadline(headers: Mapping[str, str], arrived: float) -> float:
+        """A caller's own limit can only shorten what the configuration allows."""
+        given = headers.get("x-request-timeout-ms")
+        if given is None:
+            return float("inf")
+        if not given.isdigit() or not int(given):
+            raise InvalidRequest("Give x-request-timeout-ms as a whole number of milliseconds.")
+        return arrived + int(given) / 1000

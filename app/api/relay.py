@@ -1,0 +1,155 @@
+"""One answer to one caller: watches for its hang-up, commits late, ends truthfully."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from app.api.opening import Opening
+from app.api.watch import watch_for
+from app.core.errors import CallerGone, GatewayError
+from app.tenancy.headers import ratelimit_headers
+from app.wire.errors import error_event
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from app.api.inference import Edge
+    from app.core.call import Call
+    from app.core.clock import Clock
+    from app.core.ports import InFlight
+    from app.core.reply import Reply
+    from app.gateway.catalog import Model
+    from app.gateway.serve import Gateway
+
+logger = logging.getLogger(__name__)
+
+
+class Relay:
+    """Runs in the task of its caller's connection; whoever stops the call cancels that task."""
+
+    def __init__(
+        self,
+        call: Call,
+        edge: Edge,
+        inflight: InFlight,
+        clock: Clock,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self._call = call
+        self._edge = edge
+        self._inflight = inflight
+        self._clock = clock
+        self._send = send
+        self._watch = watch_for(scope, receive)
+        self._task = asyncio.current_task()
+        self._opening: Opening | None = None
+        self._asked = ""
+
+    async def refuse(self, error: GatewayError) -> None:
+        """Answer with an error as the whole reply."""
+        body = error.body()
+        headers = self._headers() | error.headers()
+        headers |= {"content-type": "application/json", "content-length": str(len(body))}
+        await self._start(error.status, headers)
+        await self._chunk(body, last=True)
+
+    async def run(self, gateway: Gateway, model: Model) -> None:
+        call = self._call
+        self._asked = model.name
+        self._inflight.opened(call, self._stop)
+        self._watch.start(lambda: self._stop(CallerGone()))
+        try:
+            await self._answer(gateway, model)
+        except asyncio.CancelledError:
+            if call.stopped is None:
+                raise
+            if self._task is not None:
+                self._task.uncancel()
+            if not isinstance(call.stopped, CallerGone):
+                await self._fail(call.stopped)
+        except GatewayError as error:
+            await self._fail(error)
+        except Exception:
+            logger.exception("a bug while serving call %s", call.id)
+            await self._fail(GatewayError())
+        finally:
+            self._watch.stop()
+            if self._opening is not None:
+                self._opening.cancel()
+            self._inflight.closed(call)
+
+    async def _answer(self, gateway: Gateway, model: Model) -> None:
+        if self._call.streams:
+            edge, call = self._edge, self._call
+            self._opening = Opening(
+                self._send_early, edge.commit_after, edge.ping, lambda: call.dispatched_at, self._clock
+            )
+        reply = await gateway.serve(self._call, model)
+        headers = self._answered()
+        try:
+            await self._relay(reply, headers)
+        finally:
+            reply.body.close()
+
+    async def _relay(self, reply: Reply, headers: dict[str, str]) -> None:
+        chunk = await reply.body.read()
+        if self._opening is None or not await self._opening.finish():
+            await self._start(reply.status, {**self._headers(), **reply.headers, **headers})
+        while chunk:
+            await self._chunk(chunk)
+            chunk = await reply.body.read()
+        await self._chunk(b"", last=True)
+
+    async def _fail(self, error: GatewayError) -> None:
+        """The error's own status while nothing was sent; an event and a closed connection afterwards."""
+        if self._opening is not None:
+            await self._opening.finish()
+        if not self._watch.response_started:
+            await self.refuse(error)
+            return
+        self._watch.close_after()
+        await self._chunk(error_event(error), last=True)
+
+    def _stop(self, error: GatewayError) -> None:
+        if self._call.stopped is None and self._task is not None:
+            self._call.stopped = error
+            self._task.cancel()
+
+    async def _send_early(self, comment: bytes) -> None:
+        """Head, then comments, while a queued call waits for its first event."""
+        if not self._watch.response_started:
+            head = {"content-type": "text/event-stream; charset=utf-8"}
+            await self._start(200, self._headers() | head)
+        await self._chunk(comment)
+
+    async def _start(self, status: int, headers: dict[str, str]) -> None:
+        self._watch.response_started = True
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def _chunk(self, chunk: bytes, *, last: bool = False) -> None:
+        self._call.body_bytes_sent += len(chunk)
+        message: dict[str, Any] = {"type": "http.response.body", "body": chunk, "more_body": not last}
+        await self._send(message)
+
+    def _headers(self) -> dict[str, str]:
+        call = self._call
+        headers = {"x-request-id": call.client_request_id or call.id, "x-content-type-options": "nosniff"}
+        if call.streams:
+            headers |= {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        if call.decisions:
+            headers |= ratelimit_headers(call.decisions)
+        return headers
+
+    def _answered(self) -> dict[str, str]:
+        call = self._call
+        headers = {}
+        if call.target != self._asked:
+            headers["x-sluice-model"] = call.target
+        if self._edge.expose_endpoint:
+            headers |= {"x-sluice-endpoint": call.endpoint or "", "x-sluice-attempts": str(len(call.attempts) + 1)}
+        return headers

@@ -1,0 +1,1 @@
+"""The straight line of a call: admitted, dispatched, exchanged, settled."""

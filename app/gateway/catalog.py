@@ -1,0 +1,117 @@
+"""What callers may ask for: names, aliases and fallbacks, filtered by what a key may use."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from app.core.errors import InvalidRequest, ModelNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from app.core.ports import Pool
+    from app.core.tenant import Key
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """How one model is offered; `defaults` are body fields used where the caller left them out."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    accounting: Literal["exact", "final"] = "exact"
+
+
+class Pools(Protocol):
+    """The fleet, as the catalog sees it."""
+
+    def pool(self, model: str) -> Pool | None: ...
+
+    def models(self) -> Mapping[str, Mapping[str, Any]]:
+        """Name -> vLLM's own entry (created, root, max_model_len), of every model in the fleet."""
+        ...
+
+
+class Catalog:
+    """Resolves names to models. A served name wins over an alias of the same name."""
+
+    def __init__(self, models: Mapping[str, Model], pools: Pools, default: str | None = None) -> None:
+        self._pools = pools
+        self.offer(models, default)
+
+    def offer(self, models: Mapping[str, Model], default: str | None) -> None:
+        """Replace what is offered, as a whole."""
+        self._models = dict(models)
+        self._default = default
+        self._aliases = {alias: model.name for model in models.values() for alias in model.aliases}
+        self._shadowed: set[str] = set()
+
+    def resolve(self, name: str | None, key: Key) -> Model:
+        """The model behind a name, if this key may use it. Raises ModelNotFound, InvalidRequest."""
+        name = name or self._default
+        if name is None:
+            raise InvalidRequest("Name a model.", param="model")
+        real = self._real_name(name)
+        if self._pools.pool(real) is None:
+            raise ModelNotFound(param="model")
+        if not key.may_use(name, real):
+            logger.info("key %s may not use the model it asked for", key.id)
+            raise ModelNotFound(param="model")
+        return self._models.get(real) or Model(real)
+
+    def fallbacks(self, model: Model, key: Key) -> Iterator[Model]:
+        """The models that may stand in for `model`, in order, as far as this key may use them."""
+        for name in model.fallbacks:
+            if self._pools.pool(name) is not None and key.may_use(name):
+                yield self._models.get(name) or Model(name)
+
+    def pool(self, model: Model) -> Pool:
+        """Raises ModelNotFound when the model has left the fleet meanwhile."""
+        pool = self._pools.pool(model.name)
+        if pool is None:
+            raise ModelNotFound(param="model")
+        return pool
+
+    def listing(self, key: Key) -> list[dict[str, Any]]:
+        """The models and aliases this key may use, in OpenAI's shape, sorted by id."""
+        cards = self._pools.models()
+        rows = [_row(name, card) for name, card in cards.items() if key.may_use(name)]
+        for alias, real in self._aliases.items():
+            if alias not in cards and real in cards and key.may_use(alias, real):
+                rows.append(_row(alias, cards[real]) | {"root": real, "owned_by": "sluice"})
+        return sorted(rows, key=lambda row: row["id"])
+
+    def known(self, name: str) -> bool:
+        """Whether a name may appear in metrics."""
+        return name in self._aliases or self._pools.pool(name) is not None
+
+    def _real_name(self, name: str) -> str:
+        real = self._aliases.get(name)
+        if real is None:
+            return name
+        if self._pools.pool(name) is not None:
+            if name not in self._shadowed:
+                self._shadowed.add(name)
+                logger.warning("alias %r is hidden by a served model of that name", name)
+            return name
+        return real
+
+
+def _row(name: str, card: Mapping[str, Any]) -> dict[str, Any]:
+    row = {
+        "id": name,
+        "object": "model",
+        "created": card.get("created", 0),
+        "owned_by": card.get("owned_by", "vllm"),
+        "root": card.get("root", name),
+        "parent": card.get("parent"),
+    }
+    if card.get("max_model_len") is not None:
+        row["max_model_len"] = card["max_model_len"]
+    return row

@@ -1,0 +1,181 @@
+"""Finds an endpoint that takes the call: the first try bare, then every other one while that is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from app.core.call import Attempt
+from app.core.errors import GatewayError, NoHealthyEndpoint, Overloaded
+from app.core.failures import (
+    ClosedEarly,
+    ConnectFailed,
+    ConnectTimeout,
+    EndpointBusy,
+    EndpointError,
+    EndpointRefused,
+    ModelMissing,
+)
+from app.core.outcome import Outcome, Settlement
+from app.resilience.retry import retrying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.core.call import Call
+    from app.core.clock import Clock
+    from app.core.guard import Lease
+    from app.core.ports import Endpoint, Observer, Pool
+    from app.gateway.attempt import Sender
+    from app.gateway.catalog import Model
+    from app.gateway.ending import Ending
+    from app.gateway.exchange import JsonExchange, StreamExchange
+    from app.resilience.budget import RetryBudget
+    from app.resilience.retry import RetryOptions
+
+DEATHS = 2
+"""Connections that one call may see die before it is suspected of killing endpoints."""
+
+_LEAST_TELLING_FIRST = (EndpointRefused, ModelMissing, ConnectFailed, ConnectTimeout, EndpointBusy)
+
+
+class _NowhereLeft(Exception):
+    """The pool has no endpoint for this call any more; its own word for that is the cause."""
+
+    def __init__(self, error: GatewayError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Dispatch:
+    """Within the deadline tries every endpoint for free failures, and `max_attempts` for costly ones."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        retry: Callable[[str], RetryOptions],
+        budget: RetryBudget,
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        self._sender = sender
+        self._retry = retry
+        self._budget = budget
+        self._observer = observer
+        self._clock = clock
+
+    async def __call__(
+        self, call: Call, model: Model, pool: Pool, ending: Ending
+    ) -> StreamExchange | JsonExchange:
+        """An exchange that has committed; the endpoint's lease is part of the ending's from then on."""
+        self._budget.deposit()
+        tried: list[str] = []
+        try:
+            return await self._attempt(call, model, pool, ending, tried)
+        except _NowhereLeft as nowhere:
+            raise nowhere.error from None
+        except EndpointError as error:
+            if not error.elsewhere:
+                raise
+            failures = [error]
+        return await self._elsewhere(call, model, pool, ending, tried, failures)
+
+    async def _elsewhere(
+        self,
+        call: Call,
+        model: Model,
+        pool: Pool,
+        ending: Ending,
+        tried: list[str],
+        failures: list[EndpointError],
+    ) -> StreamExchange | JsonExchange:
+        options = self._retry(model.name)
+
+        def may_go_on(error: BaseException) -> bool:
+            return isinstance(error, EndpointError) and error.elsewhere and self._affordable(failures, options)
+
+        if not may_go_on(failures[-1]):
+            raise failures[-1]
+        try:
+            async for attempt in retrying(options, may_go_on, free=lambda: failures[-1].free):
+                with attempt:
+                    try:
+                        return await self._attempt(call, model, pool, ending, tried)
+                    except EndpointError as error:
+                        failures.append(error)
+                        raise
+        except _NowhereLeft as nowhere:
+            full = isinstance(nowhere.error, Overloaded)
+            raise (nowhere.error if full else _verdict(failures)) from None
+        raise failures[-1]
+
+    def _affordable(self, failures: list[EndpointError], options: RetryOptions) -> bool:
+        """Whether one more try may follow the last failure."""
+        if failures[-1].free:
+            return True
+        costly = [failure for failure in failures if not failure.free]
+        if len(costly) >= options.max_attempts:
+            return False
+        if sum(isinstance(failure, ClosedEarly) for failure in costly) >= DEATHS:
+            return False
+        return self._budget.withdraw()
+
+    async def _attempt(
+        self, call: Call, model: Model, pool: Pool, ending: Ending, tried: list[str]
+    ) -> StreamExchange | JsonExchange:
+        try:
+            endpoint, lease = await pool.enter(call, tried)
+        except GatewayError as error:
+            raise _NowhereLeft(error) from error
+        tried.append(endpoint.spec.name)
+        started = self._clock.monotonic()
+        if call.dispatched_at is None:
+            call.dispatched_at = started
+        try:
+            exchange = await self._sender.send(call, model, pool, endpoint, ending.deadline)
+        except EndpointError as error:
+            endpoint.learn(call, error)
+            self._end(call, endpoint, lease, started, _settlement(error))
+            raise
+        except asyncio.CancelledError:
+            gone = Settlement(Outcome.IGNORED, status=499, finish="hang_up", reason="hang_up", billed=False)
+            self._end(call, endpoint, lease, started, gone)
+            raise
+        except BaseException:
+            lease.settle(Settlement(Outcome.IGNORED, status=500, reason="bug", billed=False))
+            raise
+        lease.answered()
+        ending.absorb(endpoint, lease, started)
+        return exchange
+
+    def _end(
+        self, call: Call, endpoint: Endpoint, lease: Lease, started: float, settlement: Settlement
+    ) -> None:
+        lease.settle(settlement)
+        call.attempts.append(Attempt(endpoint.spec.name, started - call.arrived, settlement))
+        self._observer.attempted(call, endpoint.spec, settlement)
+
+
+def _settlement(error: EndpointError) -> Settlement:
+    return Settlement(
+        error.outcome,
+        status=error.status,
+        retry_after=error.retry_after,
+        error_code=error.code,
+        reason=error.reason,
+        billed=False,
+    )
+
+
+def _verdict(failures: list[EndpointError]) -> GatewayError:
+    """What to tell the caller when no endpoint is left: the most telling of what they answered.
+
+    A refusal or a missing model speaks for the fleet only if all endpoints agree.
+    """
+    costly = [failure for failure in failures if not failure.free]
+    if costly:
+        return costly[-1]
+    ranked = max(failures, key=lambda failure: _LEAST_TELLING_FIRST.index(type(failure)))
+    if isinstance(ranked, EndpointRefused | ModelMissing) and any(type(f) is not type(ranked) for f in failures):
+        return NoHealthyEndpoint()
+    return ranked

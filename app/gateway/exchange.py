@@ -1,0 +1,163 @@
+"""The body of a reply on its way to the caller; its end settles the call.
+
+A JSON answer has been read whole when the exchange begins. A stream is relayed as it comes, but its end
+marker leaves only after the model is known to have finished and the row is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from app.core.failures import EndpointError, IdleTimeout, StreamBroken, TotalTimeout
+from app.core.outcome import Outcome
+
+if TYPE_CHECKING:
+    from app.core.clock import Clock
+    from app.core.ports import Endpoint
+    from app.core.reply import Body
+    from app.gateway.ending import Ending
+    from app.resilience.deadline import Deadline
+    from app.wire.reply import JsonAnswer
+    from app.wire.stream import StreamReader
+
+LINGER = 1.0
+"""Seconds an endpoint has to end its body after the end marker, for the connection to be kept."""
+
+
+class JsonExchange:
+    """One chunk, handed over once the row is durable."""
+
+    content_type = "application/json"
+
+    def __init__(self, answer: JsonAnswer) -> None:
+        self._answer = answer
+        self._ending: Ending | None = None
+        self._sent = False
+
+    def begin(self, ending: Ending) -> None:
+        self._ending = ending
+
+    @property
+    def length(self) -> int | None:
+        return len(self._answer.raw)
+
+    async def read(self) -> bytes:
+        if self._sent or self._ending is None:
+            return b""
+        self._sent = True
+        answer = self._answer
+        durable = self._ending.succeed(answer.usage, answer.usage_source, answer.finish)
+        if durable is not None:
+            await durable
+        return answer.raw
+
+    def close(self) -> None:
+        if self._ending is not None and not self._ending.reached:
+            self._ending.abandon(self._answer.usage, self._answer.usage_source)
+
+
+class StreamExchange:
+    """Events as they come; raises what went wrong, never ends quietly before the model did."""
+
+    content_type = "text/event-stream; charset=utf-8"
+    length = None
+
+    def __init__(
+        self,
+        reader: StreamReader,
+        body: Body,
+        first: bytes,
+        endpoint: Endpoint,
+        deadline: Deadline,
+        clock: Clock,
+    ) -> None:
+        self._reader = reader
+        self._body = body
+        self._first = first
+        self._endpoint = endpoint
+        self._deadline = deadline
+        self._clock = clock
+        self._ending: Ending | None = None
+        self._heard = clock.monotonic()
+        self._over = False
+
+    def begin(self, ending: Ending) -> None:
+        self._ending = ending
+
+    async def read(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        if self._over:
+            return b""
+        try:
+            return await self._next()
+        except EndpointError as error:
+            broken = error if isinstance(error, StreamBroken) else StreamBroken(reason=error.reason)
+            self._fail(broken)
+            raise broken from error
+        except asyncio.CancelledError:
+            over = self._deadline.verdict()
+            if not isinstance(over, EndpointError):
+                raise
+            if isinstance(over, IdleTimeout) and self._endpoint.progressed_at > self._heard:
+                over.outcome = Outcome.IGNORED
+            self._fail(over)
+            raise over from None
+
+    async def _next(self) -> bytes:
+        reader, body, endpoint, deadline = self._reader, self._body, self._endpoint, self._deadline
+        while not reader.ended:
+            chunk = await body.read()
+            if not chunk:
+                break
+            now = self._clock.monotonic()
+            self._heard = endpoint.progressed_at = now
+            deadline.touch(now)
+            out = reader.feed(chunk)
+            if reader.error is not None:
+                raise StreamBroken(reason="in_band")
+            if out:
+                return out
+        return await self._finish()
+
+    async def _finish(self) -> bytes:
+        self._over = True
+        reader = self._reader
+        if not reader.complete:
+            aborted = reader.finish == "abort"
+            raise StreamBroken(reason="abort" if aborted else "unfinished", draining=aborted)
+        durable = None
+        if self._ending is not None:
+            durable = self._ending.succeed(reader.usage, reader.usage_source, reader.finish)
+        await self._linger()
+        if durable is not None:
+            await durable
+        return reader.end()
+
+    async def _linger(self) -> None:
+        """Let the endpoint end its body, so that the connection can be used again."""
+        try:
+            async with asyncio.timeout(LINGER):
+                if await self._body.read():
+                    self._body.close()
+        except (EndpointError, TimeoutError):
+            self._body.close()
+
+    def _fail(self, error: EndpointError) -> None:
+        self._over = True
+        self._body.close()
+        ending = self._ending
+        if ending is None or ending.reached:
+            return
+        if not isinstance(error, TotalTimeout):
+            self._endpoint.learn(ending.call, error)
+        ending.fail(error, self._reader.usage, self._reader.usage_source)
+
+    def close(self) -> None:
+        """The caller is served or gone; in the latter case the engine stops now."""
+        self._over = True
+        self._body.close()
+        if self._ending is not None and not self._ending.reached:
+            self._ending.abandon(self._reader.usage, self._reader.usage_source)

@@ -1,0 +1,115 @@
+"""Serves a call: admit, open, dispatch, and hand over a reply whose end settles it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from app.core.errors import GatewayError, NoHealthyEndpoint, Overloaded
+from app.core.failures import ConnectFailed, ConnectTimeout, TotalTimeout
+from app.core.guard import Lease
+from app.core.outcome import ABANDONED, Outcome, Settlement
+from app.core.reply import Reply
+from app.gateway.ending import Ending
+from app.resilience.deadline import Deadline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from app.core.call import Call
+    from app.core.clock import Clock
+    from app.core.guard import Guard
+    from app.core.ports import Ledger, Observer
+    from app.gateway.catalog import Catalog, Model
+    from app.gateway.dispatch import Dispatch
+    from app.gateway.exchange import JsonExchange, StreamExchange
+    from app.resilience.deadline import TimeoutOptions
+
+UNSERVED = (NoHealthyEndpoint, Overloaded, ConnectFailed, ConnectTimeout)
+"""Nobody of the model could take the call: its fallbacks may."""
+
+
+class Gateway:
+    """The line. Whatever happens, an admitted call is settled exactly once."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        guards: Sequence[Guard],
+        ledger: Ledger,
+        dispatch: Dispatch,
+        observer: Observer,
+        timeouts: Callable[[str], TimeoutOptions],
+        clock: Clock,
+    ) -> None:
+        self.catalog = catalog
+        self._guards = tuple(guards)
+        self._ledger = ledger
+        self._dispatch = dispatch
+        self._observer = observer
+        self._timeouts = timeouts
+        self._clock = clock
+
+    async def serve(self, call: Call, model: Model) -> Reply:
+        """A reply that has committed; its body must be read to the end or closed.
+
+        Raises GatewayError, with the call settled.
+        """
+        lease = Lease()
+        try:
+            await lease.take(call, self._guards)
+            self._ledger.open(call)
+        except BaseException as error:
+            lease.settle(ABANDONED)
+            if isinstance(error, GatewayError):
+                self._observer.rejected(call, error)
+            raise
+        deadline = Deadline(self._clock)
+        ending = Ending(call, lease, deadline, self._ledger, self._observer, self._clock)
+        try:
+            deadline.start()
+            deadline.until(self._limit(call, model), TotalTimeout)
+            exchange = await self._dispatched(call, model, ending)
+        except GatewayError as error:
+            ending.fail(error)
+            raise
+        except asyncio.CancelledError:
+            over = deadline.verdict()
+            if over is None:
+                ending.abandon()
+                raise
+            ending.fail(over)
+            raise over from None
+        except BaseException:
+            ending.settle(Settlement(Outcome.IGNORED, status=500, elapsed=ending.elapsed, billed=False))
+            raise
+        call.first_byte = ending.elapsed
+        exchange.begin(ending)
+        return Reply(200, self._headers(call, exchange), exchange)
+
+    def _limit(self, call: Call, model: Model) -> float:
+        timeouts = self._timeouts(model.name)
+        call.deadline = min(
+            call.deadline, call.arrived + (timeouts.stream_total if call.streams else timeouts.total)
+        )
+        return call.deadline
+
+    async def _dispatched(self, call: Call, model: Model, ending: Ending) -> StreamExchange | JsonExchange:
+        try:
+            return await self._dispatch(call, model, self.catalog.pool(model), ending)
+        except UNSERVED as error:
+            last: GatewayError = error
+        for fallback in self.catalog.fallbacks(model, call.key):
+            call.target = call.model = fallback.name
+            try:
+                return await self._dispatch(call, fallback, self.catalog.pool(fallback), ending)
+            except UNSERVED as error:
+                last = error
+        raise last
+
+    @staticmethod
+    def _headers(call: Call, exchange: StreamExchange | JsonExchange) -> dict[str, str]:
+        headers = {"content-type": exchange.content_type}
+        if exchange.length is not None:
+            headers["content-length"] = str(exchange.length)
+        return headers

@@ -1,0 +1,34 @@
+"""A row of model_config: how one model is offered, and where it runs."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from app.settings.overrides import Overrides
+from app.tenancy.pricing import Price
+
+
+class ModelOptions(Overrides, frozen=True, extra="forbid"):
+    """`defaults` are body fields used where the caller left them out.
+
+    `accounting`: exact reads running usage off every event, final only the engine's last word.
+    """
+
+    preferred_endpoints: tuple[str, ...] = ()
+    strict_preferred: bool = False
+    aliases: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+    reasoning_family: Literal["deepseek", "gpt", "gpt-oss", "llama", "qwen3"] | None = None
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    accounting: Literal["exact", "final"] = "exact"
+    json_upstream: Literal["json", "stream"] = "json"
+    price: Price | None = None
+
+    @field_validator("json_upstream")
+    @classmethod
+    def _is_built(cls, value: str) -> str:
+        if value == "stream":
+            raise ValueError("'stream' is not implemented yet; leave it at json")
+        return value

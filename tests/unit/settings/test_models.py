@@ -1,0 +1,24 @@
+"""Rows of model_config."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings.models import ModelOptions
+
+
+def test_what_is_not_built_is_not_accepted():
+    with pytest.raises(ValidationError, match="'stream' is not implemented yet"):
+        ModelOptions(json_upstream="stream")
+    assert ModelOptions(json_upstream="json").accounting == "exact"
+
+
+def test_an_unknown_reasoning_family_is_refused_with_those_known():
+    with pytest.raises(ValidationError, match="'deepseek', 'gpt', 'gpt-oss', 'llama' or 'qwen3'"):
+        ModelOptions(reasoning_family="qwen9")
+
+
+def test_a_price_is_never_negative():
+    with pytest.raises(ValidationError):
+        ModelOptions(price={"prompt": -1})
