@@ -1,0 +1,153 @@
+"""Counters of one process: all rules of a call in one step without an await, so it is atomic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.core.tenant import Decision
+from app.state.account import Account
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.core.clock import Clock
+    from app.state.rule import Rule, RuleName, Window, Windows
+
+CONCURRENCY_RETRY = 1.0
+LONGEST_RETRY = 60.0
+_FEW = 4096
+# Float arithmetic of draining may leave 1e-12 where nothing is used; far below one token.
+_ROUNDING = 1e-6
+
+
+@dataclass(slots=True)
+class Grant:
+    """What one call holds. `decisions` stand in the order of the rules; refused: nothing is held."""
+
+    allowed: bool
+    decisions: list[Decision]
+    rules: Sequence[Rule]
+    accounts: list[Account]
+    tokens: int
+
+
+class MemoryCounters:
+    """A refusal takes nothing. Settling a grant exactly undoes its reservation and books the truth."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._accounts: dict[str | tuple[str, float], Account] = {}
+        self._sweep_at = _FEW
+
+    async def take(self, rules: Sequence[Rule], tokens: int, windows: Windows) -> Grant:
+        """All of the rules or none; requests and places cost one, the others `tokens`."""
+        now = self._clock.monotonic()
+        wall = self._clock.time()
+        accounts: list[Account] = []
+        decisions: list[Decision] = []
+        for rule in rules:
+            account = self._account(rule, windows, now)
+            refill = rule.refill
+            cost = tokens if rule.of_tokens else 1
+            taken = account.taken(now, refill) + cost
+            if taken > rule.limit + _ROUNDING:
+                _undo(rules, accounts, tokens)
+                return Grant(False, self._standing(rules, tokens, windows), rules, [], 0)
+            if rule.of_tokens or not refill:
+                account.reserved += cost
+            else:
+                account.used += 1
+            accounts.append(account)
+            reset = taken / refill if refill else _reset(rule, account, wall)
+            left = int(rule.limit - taken + _ROUNDING)
+            decisions.append(Decision(rule.name, True, rule.limit, left, reset))
+        return Grant(True, decisions, rules, accounts, tokens)
+
+    async def look(self, rules: Sequence[Rule], windows: Windows) -> list[Decision]:
+        """How the rules stand, without taking anything."""
+        return self._standing(rules, 0, windows)
+
+    def settle(self, grant: Grant, tokens: int) -> None:
+        """Give the places back and book `tokens` in place of those reserved; call it once."""
+        now = self._clock.monotonic()
+        for rule, account in zip(grant.rules, grant.accounts, strict=False):
+            if rule.of_tokens:
+                account.taken(now, rule.refill)
+                account.reserved -= grant.tokens
+                account.used += tokens
+            elif not rule.refill:
+                account.reserved -= 1
+
+    def book(self, subject: str, name: RuleName, window: Window, tokens: int) -> None:
+        """Count tokens that were used of a quota before this process began."""
+        key = (f"{subject}:{name}", window.start)
+        account = self._accounts.get(key)
+        if account is None:
+            account = self._accounts[key] = Account(self._clock.monotonic(), window.end)
+        account.used += tokens
+
+    @property
+    def reserved(self) -> int:
+        """Tokens and places held at the moment, over all rules: 0 when nothing is in flight."""
+        return sum(account.reserved for account in self._accounts.values())
+
+    def __len__(self) -> int:
+        return len(self._accounts)
+
+    def __repr__(self) -> str:
+        return f"<MemoryCounters accounts={len(self._accounts)} reserved={self.reserved}>"
+
+    def _account(self, rule: Rule, windows: Windows, now: float) -> Account:
+        window = None if rule.period is None else windows[rule.period]
+        key = rule.key if window is None else (rule.key, window.start)
+        account = self._accounts.get(key)
+        if account is None:
+            if len(self._accounts) >= self._sweep_at:
+                self._sweep(now)
+            account = self._accounts[key] = Account(now, math.inf if window is None else window.end)
+        return account
+
+    def _sweep(self, now: float) -> None:
+        """Forget what stands as if it had never been counted; cheap, since rare in proportion to its work."""
+        wall = self._clock.time()
+        self._accounts = {key: each for key, each in self._accounts.items() if not each.idle(now, wall)}
+        self._sweep_at = max(_FEW, 2 * len(self._accounts))
+
+    def _standing(self, rules: Sequence[Rule], tokens: int, windows: Windows) -> list[Decision]:
+        now = self._clock.monotonic()
+        wall = self._clock.time()
+        decisions = []
+        for rule in rules:
+            account = self._account(rule, windows, now)
+            taken = account.taken(now, rule.refill)
+            over = taken + (tokens if rule.of_tokens else 1) - rule.limit
+            reset = taken / rule.refill if rule.refill else _reset(rule, account, wall)
+            retry = _retry(rule, over, reset) if over > _ROUNDING else 0.0
+            left = max(0, int(rule.limit - taken + _ROUNDING))
+            decisions.append(Decision(rule.name, over <= _ROUNDING, rule.limit, left, reset, retry))
+        return decisions
+
+
+def _undo(rules: Sequence[Rule], accounts: list[Account], tokens: int) -> None:
+    for rule, account in zip(rules, accounts, strict=False):
+        if rule.of_tokens:
+            account.reserved -= tokens
+        elif rule.refill:
+            account.used -= 1
+        else:
+            account.reserved -= 1
+
+
+def _reset(rule: Rule, account: Account, wall: float) -> float:
+    """Seconds until a quota starts anew; places come back when calls end, which nobody knows."""
+    return max(0.0, account.ends - wall) if rule.period is not None else 0.0
+
+
+def _retry(rule: Rule, over: float, reset: float) -> float:
+    if rule.period is not None:
+        return reset
+    if not rule.refill:
+        return CONCURRENCY_RETRY if rule.name == "concurrency" else LONGEST_RETRY
+    return min(LONGEST_RETRY, over / rule.refill)

@@ -1,0 +1,131 @@
+"""Writes many rows in one transaction with the bare drivers: the ledger's path, at a tenth of the price."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+import asyncpg
+
+from app.core.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from app.store.database import DatabaseOptions
+    from app.store.location import Location
+
+
+# The last of the driver's is what a connection says that the server closed under a statement.
+POSTGRES_FAILURES = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+
+class Batch(Protocol):
+    """One writer with one connection, opened at the first write and anew after a failure."""
+
+    async def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """All rows or none; raises StorageUnavailable."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+def batch(location: Location, options: DatabaseOptions) -> Batch:
+    return SqliteBatch(location, options) if location.path else PostgresBatch(location, options)
+
+
+async def connect(dsn: str, timeout: Any) -> asyncpg.Connection:
+    """`timeout` in seconds; the driver's own annotation knows whole ones only."""
+    return await asyncpg.connect(dsn, timeout=timeout)
+
+
+class SqliteBatch:
+    """A thread of its own: locks and disks never hold the event loop."""
+
+    def __init__(self, location: Location, options: DatabaseOptions) -> None:
+        self._location = location
+        self._lock_timeout = options.lock
+        self._thread = ThreadPoolExecutor(1, "sluice-batch")
+        self._connection: sqlite3.Connection | None = None
+
+    async def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._write, statement, rows)
+        except (sqlite3.Error, OSError, OverflowError) as error:
+            raise StorageUnavailable from error
+
+    async def aclose(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        connection = self._connection or self._open()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(statement, rows)
+            connection.execute("COMMIT")
+        except BaseException:
+            self._close()
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"{self._location.file_uri}?mode=rw",
+            uri=True,
+            timeout=self._lock_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute("PRAGMA synchronous=FULL")
+        self._connection = connection
+        return connection
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+
+class PostgresBatch:
+    """A connection of its own, so that reports can never keep the ledger waiting for one."""
+
+    def __init__(self, location: Location, options: DatabaseOptions) -> None:
+        self._dsn = location.dsn
+        self._timeout = options.timeout
+        self._connection: asyncpg.Connection | None = None
+
+    async def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                connection = self._connection
+                if connection is None or connection.is_closed():
+                    connection = self._connection = await connect(self._dsn, self._timeout)
+                await connection.executemany(statement, rows)
+        except POSTGRES_FAILURES as error:
+            self._drop()
+            raise StorageUnavailable from error
+        except BaseException:
+            self._drop()
+            raise
+
+    async def aclose(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(*POSTGRES_FAILURES):
+                await connection.close(timeout=self._timeout)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()

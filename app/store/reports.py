@@ -1,0 +1,151 @@
+"""Reads the ledger: sums by group, rows a page at a time, all rows as a stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, case, delete, func, or_, select, tuple_
+
+from app.core.errors import InvalidRequest
+from app.store.page import Page, bounded, decode_cursor, encode_cursor
+from app.store.tables import usage
+from app.store.usage import UsageRow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from sqlalchemy import ColumnElement
+
+    from app.store.database import Database
+
+# A year of a busy ledger takes a while to sum.
+PATIENCE = 60.0
+_CHUNK = 1000
+_PRUNED = 5000
+
+GROUPS: dict[str, ColumnElement[Any]] = {
+    "tenant": usage.c.tenant_id.label("tenant_id"),
+    "key": usage.c.key_id.label("key_id"),
+    "model": usage.c.model.label("model"),
+    "endpoint": usage.c.endpoint.label("endpoint"),
+    "surface": usage.c.surface.label("surface"),
+    "hour": usage.c.hour.label("hour"),
+    "day": func.substr(usage.c.hour, 1, 10).label("day"),
+    "month": func.substr(usage.c.hour, 1, 7).label("month"),
+}
+
+_ended = usage.c.state != "open"
+_failed = and_(
+    usage.c.status.is_distinct_from(499), or_(usage.c.error_code.is_not(None), usage.c.status >= 400)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFilter:
+    """None = any. `start` and `end` are wall clock, the end is not included."""
+
+    tenant_id: str | None = None
+    key_id: str | None = None
+    model: str | None = None
+    endpoint: str | None = None
+    surface: str | None = None
+    state: str | None = None
+    start: float | None = None
+    end: float | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        names = ("tenant_id", "key_id", "model", "endpoint", "surface", "state")
+        exact = [usage.c[name] == getattr(self, name) for name in names if getattr(self, name) is not None]
+        if self.start is not None:
+            exact.append(usage.c.started_at >= self.start)
+        if self.end is not None:
+            exact.append(usage.c.started_at < self.end)
+        return exact
+
+
+EVERYTHING = UsageFilter()
+
+
+class Reports:
+    """Open rows are in no sum; void ones count as requests and hold no tokens."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def summary(
+        self, which: UsageFilter = EVERYTHING, group_by: Sequence[str] = ()
+    ) -> list[dict[str, Any]]:
+        """One row per group, in the groups' order; groups are names of GROUPS. Raises InvalidRequest."""
+        unknown = [name for name in group_by if name not in GROUPS]
+        if unknown:
+            raise InvalidRequest(f"group_by takes {', '.join(GROUPS)}.", param="group_by")
+        groups = [GROUPS[name] for name in dict.fromkeys(group_by)]
+        query = select(*groups, *_sums()).where(_ended, *which.conditions())
+        if groups:
+            query = query.group_by(*groups).order_by(*groups)
+        async with self._database.read(PATIENCE) as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return [_plain(row) for row in rows]
+
+    async def page(
+        self, which: UsageFilter = EVERYTHING, limit: int | None = None, cursor: str | None = None
+    ) -> Page[UsageRow]:
+        """Newest first, open rows too."""
+        size = bounded(limit)
+        after = None if cursor is None else decode_cursor(cursor, float, str)
+        rows = await self._rows(which, size + 1, after)
+        if len(rows) <= size:
+            return Page(rows)
+        last = rows[size - 1]
+        return Page(rows[:size], encode_cursor(last.started_at, last.call_id))
+
+    async def export(self, which: UsageFilter = EVERYTHING) -> AsyncIterator[UsageRow]:
+        """Every row, newest first, however many: no transaction lasts longer than one chunk."""
+        after: tuple[Any, ...] | None = None
+        while rows := await self._rows(which, _CHUNK, after):
+            for row in rows:
+                yield row
+            after = (rows[-1].started_at, rows[-1].call_id)
+
+    async def call(self, call_id: str) -> UsageRow | None:
+        async with self._database.read() as connection:
+            row = (await connection.execute(select(usage).where(usage.c.call_id == call_id))).first()
+        return None if row is None else UsageRow(*row)
+
+    async def prune(self, before: float) -> int:
+        """Delete ended calls that arrived before a moment; how many. Writers get a turn in between."""
+        oldest = select(usage.c.call_id).where(_ended, usage.c.started_at < before).limit(_PRUNED)
+        pruned = 0
+        while True:
+            async with self._database.write(PATIENCE) as connection:
+                gone = await connection.execute(delete(usage).where(usage.c.call_id.in_(oldest)))
+            pruned += gone.rowcount
+            if gone.rowcount < _PRUNED:
+                return pruned
+
+    async def _rows(self, which: UsageFilter, limit: int, after: tuple[Any, ...] | None) -> list[UsageRow]:
+        newest = (usage.c.started_at.desc(), usage.c.call_id.desc())
+        query = select(usage).where(*which.conditions()).order_by(*newest).limit(limit)
+        if after is not None:
+            query = query.where(tuple_(usage.c.started_at, usage.c.call_id) < tuple_(*after))
+        async with self._database.read(PATIENCE) as connection:
+            return [UsageRow(*row) for row in await connection.execute(query)]
+
+
+def _sums() -> list[ColumnElement[Any]]:
+    tokens = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "wasted_tokens")
+    total = usage.c.prompt_tokens + usage.c.completion_tokens
+    return [
+        func.count().label("requests"),
+        func.coalesce(func.sum(case((_failed, 1), else_=0)), 0).label("errors"),
+        *(func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in tokens),
+        func.coalesce(func.sum(total), 0).label("total_tokens"),
+        func.coalesce(func.sum(usage.c.cost), 0.0).label("cost"),
+    ]
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    """PostgreSQL sums integers to decimals; a float fits money and nothing else here."""
+    named = {column.name for column in GROUPS.values()} | {"cost"}
+    return {name: value if name in named else int(value) for name, value in row.items()}

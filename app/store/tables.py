@@ -1,0 +1,156 @@
+"""The tables, as the newest migration leaves them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _document(name: str) -> Column[object]:
+    return Column(name, JSON(none_as_null=True))
+
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    _document("limits"),
+    _document("model_limits"),
+    _document("models"),
+    Column("priority", Integer, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+    _document("metadata"),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("deleted_at", Double),
+    Column("version", BigInteger, nullable=False, index=True),
+)
+living = tenants.c.deleted_at.is_(None)
+Index("uq_tenants_living_name", tenants.c.name, unique=True, sqlite_where=living, postgresql_where=living)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant_id", String(64), ForeignKey("tenants.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    _document("limits"),
+    _document("models"),
+    _document("metadata"),
+    Column("expires_at", Double),
+    Column("disabled", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("revoked_at", Double),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("key_id", String(64), ForeignKey("keys.id"), nullable=False, index=True),
+    Column("prefix", String(16), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("call_id", String(64), primary_key=True),
+    Column("client_request_id", String(128)),
+    Column("tenant_id", String(64), nullable=False),
+    Column("key_id", String(64), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("served_model", Text),
+    Column("endpoint", Text),
+    Column("surface", String(32), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("usage_source", String(16)),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("wasted_tokens", BigInteger, nullable=False),
+    Column("cost", Double, nullable=False),
+    Column("finish", String(32)),
+    Column("status", Integer),
+    Column("error_code", String(64)),
+    Column("started_at", Double, nullable=False),
+    Column("ttft_s", Double),
+    Column("elapsed_s", Double),
+    Column("attempts", Integer, nullable=False),
+    Column("hour", String(25), nullable=False),
+    Column("gateway", String(128), nullable=False),
+)
+Index("ix_usage_started_at", usage.c.started_at, usage.c.call_id)
+Index("ix_usage_tenant_id_started_at", usage.c.tenant_id, usage.c.started_at)
+unfinished = usage.c.state == text("'open'")
+Index("ix_usage_open", usage.c.gateway, sqlite_where=unfinished, postgresql_where=unfinished)
+
+gateways = Table(
+    "gateways",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("seen_at", Double, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("origin", String(64), nullable=False),
+    _document("detail"),
+)
+
+fleet_intents = Table(
+    "fleet_intents",
+    metadata,
+    Column("endpoint", Text, primary_key=True),
+    Column("intent", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("until", Double),
+    Column("created_at", Double, nullable=False),
+)
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+)

@@ -1,0 +1,1 @@
+"""Who pays: keys, limits, and the book of what was used."""

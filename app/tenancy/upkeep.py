@@ -1,0 +1,65 @@
+"""Keeps the ledger in order: says that this gateway lives, ends dead ones' calls, forgets the old."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from app.core.errors import StorageUnavailable
+from app.store.orphans import HEARTBEAT
+
+if TYPE_CHECKING:
+    from app.core.clock import Clock
+    from app.store.orphans import Orphans
+    from app.store.reports import Reports
+
+PRUNE_EVERY = 3600.0
+
+logger = logging.getLogger(__name__)
+
+
+class Upkeep:
+    """What fails is tried again at the next turn, five seconds later."""
+
+    def __init__(self, orphans: Orphans, reports: Reports, clock: Clock, retention: float) -> None:
+        self._orphans = orphans
+        self._reports = reports
+        self._clock = clock
+        self._retention = retention
+        self._pruned_at = clock.monotonic()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """The first turn is over when this returns: what a crash left open is closed."""
+        await self._turn()
+        self._task = asyncio.create_task(self._run(), name="ledger upkeep")
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        with suppress(StorageUnavailable):
+            await self._orphans.gone()
+
+    async def _run(self) -> None:
+        while True:
+            await self._clock.sleep(HEARTBEAT)
+            try:
+                await self._turn()
+            except StorageUnavailable:
+                continue
+            except Exception:
+                logger.exception("keeping the ledger failed")
+
+    async def _turn(self) -> None:
+        await self._orphans.seen()
+        closed = await self._orphans.close()
+        if closed:
+            logger.warning("%d calls of a dead gateway were closed as crashed", closed)
+        now = self._clock.monotonic()
+        if now - self._pruned_at >= PRUNE_EVERY:
+            self._pruned_at = now
+            await self._reports.prune(self._clock.time() - self._retention)

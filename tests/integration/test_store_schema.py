@@ -1,0 +1,128 @@
+"""Migrations on real databases: they make exactly the tables we use, forth and back."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from app.store import migrate as migrations
+from app.store.database import Database
+from app.store.migrate import current, head, migrate, prepare, require_current
+from app.store.refusal import StoreRefusal
+from app.store.tables import metadata
+
+pytest_plugins = ("tests.postgres",)
+
+
+def differences(url):
+    async def compare():
+        database = Database(url)
+        async with database.read() as connection:
+            found = await connection.run_sync(
+                lambda sync: compare_metadata(MigrationContext.configure(sync), metadata)
+            )
+        await database.aclose()
+        return found
+
+    return asyncio.run(compare())
+
+
+def execute(url, statement):
+    async def run():
+        database = Database(url)
+        async with database.write() as connection:
+            await connection.execute(text(statement))
+        await database.aclose()
+
+    asyncio.run(run())
+
+
+def test_the_migrations_make_exactly_the_tables(store_url):
+    migrate(store_url)
+    assert differences(store_url) == []
+    assert current(store_url) == head()
+
+
+def test_migrating_twice_is_migrating_once(store_url):
+    migrate(store_url)
+    migrate(store_url)
+    assert current(store_url) == head()
+
+
+def test_a_migration_can_be_taken_back_and_made_again(store_url):
+    migrate(store_url)
+    migrate(store_url, "base")
+    assert current(store_url) is None
+    migrate(store_url)
+    assert differences(store_url) == []
+
+
+def test_a_schema_of_a_newer_release_is_left_alone_and_is_good_enough(store_url):
+    migrate(store_url)
+    execute(store_url, "UPDATE alembic_version SET version_num = '9999'")
+    migrate(store_url)
+    require_current(store_url)
+    assert current(store_url) == "9999"
+
+
+def test_an_unknown_revision_is_refused(store_url):
+    with pytest.raises(StoreRefusal, match="no such schema revision: 4711"):
+        migrate(store_url, "4711")
+
+
+def test_a_gateway_does_not_start_on_an_older_schema_of_postgresql(postgres_url):
+    with pytest.raises(StoreRefusal, match="sluice migrate"):
+        prepare(postgres_url)
+    migrate(postgres_url)
+    prepare(postgres_url)
+
+
+def test_a_gateway_migrates_sqlite_by_itself(tmp_path):
+    url = f"sqlite:///{tmp_path}/folder/sluice.db"
+    prepare(url)
+    assert current(url) == head()
+
+
+def test_two_gateways_that_start_at_once_migrate_once(store_url):
+    async def both():
+        await asyncio.gather(asyncio.to_thread(migrate, store_url), asyncio.to_thread(migrate, store_url))
+
+    asyncio.run(both())
+    assert differences(store_url) == []
+
+
+def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path):
+    path = Path(tmp_path / "sluice.db")
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(StoreRefusal, match="cannot be migrated"):
+        migrate(f"sqlite:///{path}")
+    assert path.read_bytes() == b"not a database" * 100
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "sluice.db"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE meta (x)")
+    database.close()
+    with pytest.raises(StoreRefusal):
+        migrate(f"sqlite:///{path}")
+    with sqlite3.connect(path) as database:
+        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    database.close()
+    assert tables == ["meta"]
+
+
+def test_an_installed_package_finds_its_own_migrations(tmp_path, monkeypatch):
+    package = tmp_path / "app" / "store"
+    shutil.copytree(Path(migrations.__file__).parents[2] / "alembic", package / "alembic")
+    monkeypatch.setattr(migrations, "__file__", str(package / "migrate.py"))
+    url = f"sqlite:///{tmp_path}/sluice.db"
+    migrate(url)
+    assert current(url) == head()

@@ -1,0 +1,195 @@
+"""All rules of a call in one step: all or nothing, and nothing over the bound."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.state.memory import MemoryCounters
+from app.state.rule import Window, Windows, rule
+from tests.clock import FakeClock
+
+WALL = 1_795_000_000.0
+WINDOWS = Windows(Window(WALL - 100, WALL + 900), Window(WALL - 1000, WALL + 9000))
+RPM = rule("key", "key", "requests_per_minute", 60)
+TPM = rule("key", "key", "tokens_per_minute", 600)
+PLACES = rule("key", "key", "concurrency", 2)
+DAY = rule("tnt", "tenant", "tokens_per_day", 1000)
+
+
+@pytest.fixture
+def clock():
+    return FakeClock(wall=WALL)
+
+
+@pytest.fixture
+def counters(clock):
+    return MemoryCounters(clock)
+
+
+async def test_a_bucket_holds_its_limit_and_refills_in_a_minute(counters, clock):
+    for left in range(59, -1, -1):
+        grant = await counters.take([RPM], 0, WINDOWS)
+        assert grant.allowed
+        assert grant.decisions[0].remaining == left
+    refused = await counters.take([RPM], 0, WINDOWS)
+    assert not refused.allowed
+    assert refused.decisions[0].retry_after == pytest.approx(1)
+    assert refused.decisions[0].reset_after == pytest.approx(60)
+    clock.advance(0.99)
+    assert not (await counters.take([RPM], 0, WINDOWS)).allowed
+    clock.advance(0.01)
+    assert (await counters.take([RPM], 0, WINDOWS)).allowed
+    assert not (await counters.take([RPM], 0, WINDOWS)).allowed
+
+
+async def test_an_idle_bucket_saves_no_more_than_its_limit(counters, clock):
+    clock.advance(3600)
+    granted = [(await counters.take([RPM], 0, WINDOWS)).allowed for _ in range(61)]
+    assert granted == [True] * 60 + [False]
+
+
+async def test_a_refusal_takes_nothing_of_any_rule(counters):
+    await counters.take([PLACES], 0, WINDOWS)
+    held = await counters.take([PLACES], 0, WINDOWS)
+    before = [(d.rule, d.remaining) for d in await counters.look([RPM, TPM, DAY], WINDOWS)]
+    other = rule("tnt", "tenant", "concurrency", 5)
+    refused = await counters.take([other, RPM, TPM, DAY, PLACES], 100, WINDOWS)
+    assert not refused.allowed
+    assert [d.allowed for d in refused.decisions] == [True, True, True, True, False]
+    assert refused.decisions[4].retry_after == 1.0
+    assert [(d.rule, d.remaining) for d in await counters.look([RPM, TPM, DAY], WINDOWS)] == before
+    counters.settle(refused, 50)
+    assert counters.reserved == 2
+    counters.settle(held, 0)
+    assert (await counters.take([PLACES], 0, WINDOWS)).allowed
+
+
+async def test_settling_books_the_truth_in_place_of_the_reservation(counters, clock):
+    grant = await counters.take([TPM, DAY], 500, WINDOWS)
+    assert [d.remaining for d in grant.decisions] == [100, 500]
+    counters.settle(grant, 40)
+    assert counters.reserved == 0
+    assert [d.remaining for d in await counters.look([TPM, DAY], WINDOWS)] == [560, 960]
+
+
+async def test_a_reservation_does_not_drain_while_the_call_runs(counters, clock):
+    grant = await counters.take([TPM], 600, WINDOWS)
+    clock.advance(60)
+    assert not (await counters.take([TPM], 1, WINDOWS)).allowed
+    counters.settle(grant, 600)
+    assert not (await counters.take([TPM], 1, WINDOWS)).allowed
+    clock.advance(0.1)
+    assert (await counters.take([TPM], 1, WINDOWS)).allowed
+
+
+async def test_an_overrun_is_a_debt_that_delays_the_next_call(counters, clock):
+    grant = await counters.take([TPM], 100, WINDOWS)
+    counters.settle(grant, 900)
+    refused = await counters.take([TPM], 10, WINDOWS)
+    assert not refused.allowed
+    assert refused.decisions[0].remaining == 0
+    assert refused.decisions[0].retry_after == pytest.approx(31)
+    clock.advance(31)
+    assert (await counters.take([TPM], 10, WINDOWS)).allowed
+
+
+async def test_nobody_is_sent_away_for_more_than_a_minute_by_a_bucket(counters):
+    counters.settle(await counters.take([TPM], 100, WINDOWS), 60_000)
+    assert (await counters.take([TPM], 10, WINDOWS)).decisions[0].retry_after == 60
+
+
+async def test_a_changed_limit_meets_what_was_used_before(counters, clock):
+    for _ in range(50):
+        await counters.take([RPM], 0, WINDOWS)
+    lower = rule("key", "key", "requests_per_minute", 30)
+    assert not (await counters.take([lower], 0, WINDOWS)).allowed
+    higher = rule("key", "key", "requests_per_minute", 120)
+    grant = await counters.take([higher], 0, WINDOWS)
+    assert grant.decisions[0].remaining == 69
+
+
+async def test_a_quota_starts_anew_with_its_period_and_a_late_end_counts_in_the_old_one(counters, clock):
+    late = await counters.take([DAY], 900, WINDOWS)
+    refused = await counters.take([DAY], 101, WINDOWS)
+    assert not refused.allowed
+    assert refused.decisions[0].retry_after == pytest.approx(900)
+    tomorrow = Windows(Window(WALL + 900, WALL + 1900), WINDOWS.month)
+    clock.advance(900)
+    assert (await counters.take([DAY], 1000, tomorrow)).allowed
+    counters.settle(late, 900)
+    assert (await counters.look([DAY], tomorrow))[0].remaining == 0
+    assert (await counters.look([DAY], WINDOWS))[0].remaining == 100
+
+
+async def test_a_limit_of_nothing_admits_nothing(counters):
+    for name in ("requests_per_minute", "concurrency"):
+        refused = await counters.take([rule("key", "key", name, 0)], 0, WINDOWS)
+        assert not refused.allowed
+    assert (await counters.take([rule("k", "key", "requests_per_minute", 0)], 0, WINDOWS)).decisions[
+        0
+    ].retry_after == 60
+
+
+async def test_what_was_used_before_the_start_counts(counters):
+    counters.book("tnt", "tokens_per_day", WINDOWS.day, 900)
+    counters.book("tnt", "tokens_per_day", WINDOWS.day, 50)
+    assert (await counters.look([DAY], WINDOWS))[0].remaining == 50
+
+
+async def test_idle_accounts_are_forgotten_and_used_ones_are_not(counters, clock):
+    held = await counters.take([rule("held", "key", "concurrency", 1)], 0, WINDOWS)
+    counters.book("old", "tokens_per_day", WINDOWS.day, 5)
+    counters.book("new", "tokens_per_month", WINDOWS.month, 5)
+    for number in range(4093):
+        await counters.take([rule(str(number), "key", "requests_per_minute", 60)], 0, WINDOWS)
+    assert len(counters) == 4096
+    clock.advance(1000)
+    await counters.take([rule("one more", "key", "requests_per_minute", 60)], 0, WINDOWS)
+    assert len(counters) == 3
+    assert counters.reserved == 1
+    counters.settle(held, 0)
+    assert "reserved=0" in repr(counters)
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["take", "settle", "wait"]), st.integers(1, 700), st.floats(0, 1)), max_size=60
+)
+
+
+@given(STEPS)
+def test_no_history_gets_more_through_than_the_bucket_allows(steps):
+    """Settled tokens stay within limit + refill, as long as calls keep to what they reserved."""
+
+    async def run() -> None:
+        clock = FakeClock(wall=WALL)
+        counters = MemoryCounters(clock)
+        rules = [RPM, TPM, PLACES, DAY]
+        began, admitted, booked, held = clock.now, 0, 0, []
+        for step, number, share in steps:
+            if step == "wait":
+                clock.advance(number / 100)
+            elif step == "take":
+                grant = await counters.take(rules, number, WINDOWS)
+                if grant.allowed:
+                    admitted += 1
+                    held.append(grant)
+                assert grant.allowed or any(not d.allowed for d in grant.decisions)
+            elif held:
+                grant = held.pop(int(share * (len(held) - 1)))
+                used = int(share * grant.tokens)
+                booked += used
+                counters.settle(grant, used)
+            elapsed = clock.now - began
+            assert len(held) <= PLACES.limit
+            assert admitted <= RPM.limit * (1 + elapsed / 60) + 1e-3
+            assert booked + sum(g.tokens for g in held) <= TPM.limit * (1 + elapsed / 60) + 1e-3
+            assert booked + sum(g.tokens for g in held) <= DAY.limit
+        for grant in held:
+            counters.settle(grant, 0)
+        assert counters.reserved == 0
+
+    asyncio.run(run())

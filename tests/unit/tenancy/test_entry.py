@@ -1,0 +1,69 @@
+"""A call as a row of the ledger."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.core.call import Attempt
+from app.core.outcome import Outcome, Settlement, Usage
+from app.tenancy.calendar import Calendar
+from app.tenancy.entry import Entries
+from app.tenancy.pricing import Price, Pricing
+from tests.fakes import make_call
+
+ENTRIES = Entries(Pricing({"m": Price(prompt=1, completion=2)}), Calendar(), "host:1:aa")
+
+
+def failed(completion):
+    return Attempt("gpu-b", 0.0, Settlement(Outcome.FAILURE, Usage(0, completion)))
+
+
+def test_an_open_row_holds_what_would_be_known_if_we_died():
+    row = ENTRIES.opened(make_call(id="a", prompt_estimate=7, started_at=1_795_000_000.0))
+    assert (row.call_id, row.state, row.usage_source) == ("a", "open", "estimated")
+    assert (row.prompt_tokens, row.completion_tokens, row.cost) == (7, 0, 7e-6)
+    assert (row.finish, row.status, row.elapsed_s) == (None, None, None)
+    assert (row.hour, row.gateway) == ("2026-11-18T11:00+00:00", "host:1:aa")
+
+
+def test_a_settled_row_holds_the_truth():
+    call = make_call(
+        client_request_id="mine", model="alias", target="m", served_model="org/m", endpoint="gpu-a"
+    )
+    end = Settlement(
+        Outcome.SUCCESS,
+        Usage(10, 20, 4, 2),
+        "counted",
+        200,
+        first_byte=0.1,
+        elapsed=0.5,
+        finish="stop",
+    )
+    call.attempts.append(Attempt("gpu-a", 0.0, end))
+    row = ENTRIES.settled(call, end)
+    assert row[1:23] == (
+        "mine", "tnt_1", "key_1", "m", "org/m", "gpu-a", call.surface.name, "settled", "counted",
+        10, 20, 4, 2, 0, pytest.approx(50e-6), "stop", 200, None, call.started_at, 0.1, 0.5, 1,
+    )  # fmt: skip
+
+
+def test_what_is_not_billed_is_void_and_costs_nothing():
+    end = Settlement(Outcome.FAILURE, Usage(10, 20), status=502, error_code="upstream_error", billed=False)
+    row = ENTRIES.settled(make_call(), end)
+    assert (row.state, row.usage_source, row.status, row.error_code) == ("void", None, 502, "upstream_error")
+    assert (row.prompt_tokens, row.completion_tokens, row.cost) == (0, 0, 0.0)
+    assert row.wasted_tokens == 20
+
+
+def test_wasted_is_what_attempts_made_that_did_not_end_well():
+    call = make_call(attempts=[failed(5), failed(6), failed(7)])
+    assert ENTRIES.settled(call, Settlement(Outcome.SUCCESS, Usage(1, 100))).wasted_tokens == 11
+    assert ENTRIES.settled(call, Settlement(Outcome.IGNORED, Usage(1, 100))).wasted_tokens == 111
+
+
+def test_a_forged_count_or_word_cannot_keep_others_from_being_written():
+    forged = Settlement(Outcome.SUCCESS, Usage(-5, 10**30), finish="a\x00b\n" + "x" * 100)
+    row = ENTRIES.settled(make_call(served_model="m\ud800"), forged)
+    assert (row.prompt_tokens, row.completion_tokens) == (0, 2**63 - 1)
+    assert row.finish == "ab" + "x" * 30
+    assert row.served_model == "m"

@@ -1,0 +1,84 @@
+"""The ledger is kept in order without anyone asking."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from app.core.errors import StorageUnavailable
+from app.store.orphans import HEARTBEAT
+from app.tenancy.upkeep import PRUNE_EVERY, Upkeep
+from tests.clock import FakeClock
+
+
+class Orphans:
+    def __init__(self):
+        self.seen_at, self.closed, self.left, self.failure = 0, 0, 2, None
+
+    async def seen(self):
+        if self.failure is not None:
+            raise self.failure
+        self.seen_at += 1
+
+    async def close(self):
+        self.closed += 1
+        left, self.left = self.left, 0
+        return left
+
+    async def gone(self):
+        self.seen_at = None
+        raise StorageUnavailable
+
+
+class Reports:
+    def __init__(self):
+        self.pruned = []
+
+    async def prune(self, before):
+        self.pruned.append(before)
+
+
+@pytest.fixture
+def parts():
+    clock, orphans, reports = FakeClock(), Orphans(), Reports()
+    return clock, orphans, reports, Upkeep(orphans, reports, clock, retention=1000)
+
+
+async def test_what_a_crash_left_open_is_closed_before_the_start_is_over(parts, caplog):
+    clock, orphans, _, upkeep = parts
+    with caplog.at_level(logging.WARNING):
+        await upkeep.start()
+    assert "2 calls of a dead gateway" in caplog.text
+    assert orphans.seen_at == 1
+    await clock.run(HEARTBEAT * 3)
+    assert orphans.seen_at == orphans.closed == 4
+    await upkeep.aclose()
+    assert orphans.seen_at is None
+
+
+async def test_an_outage_or_a_bug_is_no_end_of_it(parts):
+    clock, orphans, _, upkeep = parts
+    await upkeep.start()
+    for failure in (StorageUnavailable(), RuntimeError("a bug")):
+        orphans.failure = failure
+        await clock.run(HEARTBEAT)
+    orphans.failure = None
+    await clock.run(HEARTBEAT)
+    assert orphans.seen_at == 2
+    await upkeep.aclose()
+
+
+async def test_old_rows_are_forgotten_once_an_hour(parts):
+    clock, _, reports, upkeep = parts
+    await upkeep.start()
+    await clock.run(PRUNE_EVERY - HEARTBEAT)
+    assert reports.pruned == []
+    await clock.run(HEARTBEAT)
+    assert reports.pruned == [clock.time() - 1000]
+    await upkeep.aclose()
+
+
+async def test_it_can_be_closed_without_having_been_started(parts):
+    await asyncio.wait_for(parts[3].aclose(), 1)
