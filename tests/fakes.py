@@ -162,7 +162,9 @@ class FakePools:
         return self.by_model.get(model)
 
     def models(self) -> dict[str, dict[str, Any]]:
-        return {name: {"id": name, "created": 1, "root": name, "max_model_len": 2048} for name in self.by_model}
+        return {
+            name: {"id": name, "created": 1, "root": name, "max_model_len": 2048} for name in self.by_model
+        }
 
 
 class MemoryLedger:

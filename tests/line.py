@@ -47,14 +47,18 @@ def answer(tokens: int = 3, finish: str = "stop") -> bytes:
             "object": "chat.completion",
             "created": 1,
             "model": "m-served",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": finish}],
+            "choices": [
+                {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": finish}
+            ],
             "usage": {"prompt_tokens": 5, "total_tokens": 5 + tokens, "completion_tokens": tokens},
         },
         separators=(",", ":"),
     ).encode()
 
 
-def error_body(status: int, type_: str = "InternalServerError", message: str = "no", param: str | None = None) -> bytes:
+def error_body(
+    status: int, type_: str = "InternalServerError", message: str = "no", param: str | None = None
+) -> bytes:
     return json.dumps({"error": {"message": message, "type": type_, "param": param, "code": status}}).encode()
 
 

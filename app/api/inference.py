@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from app.core.clock import Clock
     from app.core.ports import InFlight, KeyDirectory, Observer
-    from app.core.surface import Surface
     from app.gateway.catalog import Model
     from app.gateway.serve import Gateway
     from app.wire.request import Policy

@@ -23,7 +23,10 @@ def headers_of(scope: Scope) -> dict[str, str]:
 def check_media_type(headers: Mapping[str, str]) -> None:
     """JSON in any spelling, never compressed. Raises UnsupportedMediaType."""
     media, _, _ = headers.get("content-type", "").partition(";")
-    if media.strip().lower() != "application/json" or headers.get("content-encoding", "identity") != "identity":
+    if (
+        media.strip().lower() != "application/json"
+        or headers.get("content-encoding", "identity") != "identity"
+    ):
         raise UnsupportedMediaType
 
 

@@ -36,5 +36,3 @@ def router(catalog: Catalog, keys: KeyDirectory) -> APIRouter:
         raise ModelNotFound(param="model")
 
     return routes
-
-

@@ -151,5 +151,8 @@ class Relay:
         if call.target != self._asked:
             headers["x-sluice-model"] = call.target
         if self._edge.expose_endpoint:
-            headers |= {"x-sluice-endpoint": call.endpoint or "", "x-sluice-attempts": str(len(call.attempts) + 1)}
+            headers |= {
+                "x-sluice-endpoint": call.endpoint or "",
+                "x-sluice-attempts": str(len(call.attempts) + 1),
+            }
         return headers

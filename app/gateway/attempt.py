@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from app.core.call import Call
     from app.core.clock import Clock
-    from app.core.outcome import Settlement
     from app.core.ports import Endpoint, Pool, Transport
     from app.core.reply import Body, Reply
     from app.gateway.catalog import Model

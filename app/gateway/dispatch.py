@@ -92,7 +92,9 @@ class Dispatch:
         options = self._retry(model.name)
 
         def may_go_on(error: BaseException) -> bool:
-            return isinstance(error, EndpointError) and error.elsewhere and self._affordable(failures, options)
+            return (
+                isinstance(error, EndpointError) and error.elsewhere and self._affordable(failures, options)
+            )
 
         if not may_go_on(failures[-1]):
             raise failures[-1]
@@ -176,6 +178,8 @@ def _verdict(failures: list[EndpointError]) -> GatewayError:
     if costly:
         return costly[-1]
     ranked = max(failures, key=lambda failure: _LEAST_TELLING_FIRST.index(type(failure)))
-    if isinstance(ranked, EndpointRefused | ModelMissing) and any(type(f) is not type(ranked) for f in failures):
+    if isinstance(ranked, EndpointRefused | ModelMissing) and any(
+        type(f) is not type(ranked) for f in failures
+    ):
         return NoHealthyEndpoint()
     return ranked

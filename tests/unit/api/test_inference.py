@@ -194,7 +194,9 @@ async def test_a_bad_request_is_refused_by_name_and_never_echoed(body, status, c
     assert len(house.rig.ear.rejections) == 1
 
 
-@pytest.mark.parametrize("headers", [{"content-type": "text/plain"}, {"content-type": None}, {"content-encoding": "gzip"}])
+@pytest.mark.parametrize(
+    "headers", [{"content-type": "text/plain"}, {"content-type": None}, {"content-encoding": "gzip"}]
+)
 async def test_only_plain_json_is_read(headers):
     caller = await House(a=[(200, JSON, [answer()])]).ask(headers=headers)
     assert (caller.status, caller.error["code"]) == (415, "unsupported_media_type")

@@ -20,13 +20,16 @@ class Quantities(BaseModel):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("10m", 600), ("0.5", 0.5), ("250ms", 0.25), ("1h", 3600), ("2d", 172800), (7, 7)]
+    ("text", "seconds"),
+    [("30s", 30), ("10m", 600), ("0.5", 0.5), ("250ms", 0.25), ("1h", 3600), ("2d", 172800), (7, 7)],
 )
 def test_durations(text, seconds):
     assert Quantities(wait=text).wait == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(("text", "size"), [("10MiB", 10 * 2**20), ("64k", 64000), ("1GiB", 2**30), ("12", 12), (5, 5)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("10MiB", 10 * 2**20), ("64k", 64000), ("1GiB", 2**30), ("12", 12), (5, 5)]
+)
 def test_sizes(text, size):
     assert Quantities(room=text).room == size
 

@@ -156,7 +156,9 @@ async def test_an_error_as_first_event_is_answered_with_its_status():
 
 
 async def test_a_500_as_first_event_is_tried_elsewhere():
-    raw = b'data: {"error": {"message": "dead", "type": "InternalServerError", "param": null, "code": 500}}\n\n'
+    raw = (
+        b'data: {"error": {"message": "dead", "type": "InternalServerError", "param": null, "code": 500}}\n\n'
+    )
     rig = Rig("a", "b", a=[(200, SSE, [raw + DONE])], b=[(200, SSE, WHOLE)])
     assert (await rig.call(streams=True)).endswith(DONE)
     assert rig.transport.asked == ["a", "b"]
@@ -173,7 +175,7 @@ async def test_busy_everywhere_is_overloaded_with_the_endpoints_patience():
 
 async def test_our_own_bad_credentials_never_look_like_the_callers():
     rig = Rig("a", a=[(401, JSON, [b'{"error":"Unauthorized"}'])])
-    with pytest.raises(Exception) as caught:  # noqa: PT011
+    with pytest.raises(Exception) as caught:
         await rig.call()
     assert (caught.value.status, caught.value.code) == (502, "bad_upstream")
 
@@ -228,7 +230,8 @@ BROKEN = {
     "aborted": [ROLE + HEL, event({}, finish="abort", tokens=1) + DONE],
     "failed in band": [
         ROLE + HEL,
-        b'data: {"error": {"message": "dead", "type": "InternalServerError", "param": null, "code": 500}}\n\n' + DONE,
+        b'data: {"error": {"message": "dead", "type": "InternalServerError", "param": null, "code": 500}}\n\n'
+        + DONE,
     ],
 }
 
@@ -370,7 +373,9 @@ async def test_a_full_pool_is_overloaded_and_void():
 
 
 async def test_a_fallback_serves_when_nobody_of_the_model_can():
-    rig = Rig("a", model=Model("m", fallbacks=("absent", "spare")), a=[ConnectFailed()], z=[(200, JSON, [answer()])])
+    rig = Rig(
+        "a", model=Model("m", fallbacks=("absent", "spare")), a=[ConnectFailed()], z=[(200, JSON, [answer()])]
+    )
     rig.pools.by_model["spare"] = FakePool("z", model="spare")
     body = json.loads(await rig.call())
     assert body["model"] == "spare"

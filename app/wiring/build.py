@@ -1,0 +1,127 @@
+"""From settings to parts, in the order they need each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from app.api.inference import Edge, Inference
+from app.core.clock import SystemClock
+from app.gateway.attempt import Sender
+from app.gateway.catalog import Catalog
+from app.gateway.dispatch import Dispatch
+from app.gateway.outbound import Outbounds
+from app.gateway.serve import Gateway
+from app.resilience.budget import RetryBudget
+from app.server.lifecycle import Lifecycle
+from app.settings import fleet_plan, offered
+from app.tenancy.guards import LedgerGuard, LimitGuard
+from app.upstream.control import ControlPlane
+from app.upstream.fleet import Fleet
+from app.upstream.health import Prober
+from app.upstream.scrape import Scraper
+from app.upstream.transport.direct.transport import DirectTransport
+from app.upstream.transport.httpx_ import HttpxTransport
+from app.upstream.transport.options import TransportOptions
+from app.wiring.hearing import open_ears
+from app.wiring.house import House
+from app.wiring.storage import open_storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from app.core.clock import Clock
+    from app.core.ports import Observer, Transport
+    from app.resilience.deadline import TimeoutOptions
+    from app.settings import Settings
+    from app.wiring.storage import Storage
+
+
+async def build(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    transport: Transport | None = None,
+    reread: Callable[[], Settings] | None = None,
+) -> House:
+    """A house that is not started yet; `reread` loads the configuration again for a reload.
+
+    Raises StoreRefusal for a database that is not ours to use.
+    """
+    clock = clock or SystemClock()
+    hearing = open_ears(settings, clock)
+    storage = await open_storage(settings, clock, hearing.calls.committed)
+    fleet = Fleet(fleet_plan(settings), clock)
+    fleet.subscribe(lambda endpoint, word: hearing.calls.endpoint_changed(endpoint.name, word))
+    catalog = Catalog(offered(settings), fleet, settings.routing.default_model)
+    transport = transport or _transport(settings, clock)
+    control = ControlPlane(clock)
+    lifecycle = Lifecycle()
+    gateway = _line(settings, clock, storage, fleet, catalog, hearing.observers, transport)
+    edge = _edge(settings, lifecycle)
+    return House(
+        settings=settings,
+        clock=clock,
+        lifecycle=lifecycle,
+        storage=storage,
+        fleet=fleet,
+        transport=transport,
+        control=control,
+        prober=Prober(fleet, control, clock, settings.health),
+        scraper=Scraper(fleet, control, clock, settings.scrape),
+        catalog=catalog,
+        inference=Inference(
+            gateway, storage.keys, settings.policy, edge, hearing.inflight, hearing.observers, clock
+        ),
+        hearing=hearing,
+        reread=reread,
+    )
+
+
+def _transport(settings: Settings, clock: Clock) -> Transport:
+    if settings.transport == "httpx":
+        return HttpxTransport(TransportOptions())
+    return DirectTransport(TransportOptions(), clock)
+
+
+def _line(
+    settings: Settings,
+    clock: Clock,
+    storage: Storage,
+    fleet: Fleet,
+    catalog: Catalog,
+    observer: Observer,
+    transport: Transport,
+) -> Gateway:
+    def timeouts(model: str, endpoint: str | None = None) -> TimeoutOptions:
+        return fleet.plan.resilience_for(model, endpoint).timeouts
+
+    retry = settings.resilience.retry
+    salt = storage.cache_salt if settings.policy.cache_salt == "tenant" else None
+    dispatch = Dispatch(
+        Sender(transport, Outbounds(salt), timeouts, clock),
+        lambda model: fleet.plan.resilience_for(model, None).retry,
+        RetryBudget(retry.budget_ratio, retry.budget_min_per_second, clock),
+        observer,
+        clock,
+    )
+    guards = (LedgerGuard(storage.ledger), LimitGuard(storage.limiter))
+    return Gateway(catalog, guards, storage.ledger, dispatch, observer, timeouts, clock)
+
+
+def _edge(settings: Settings, lifecycle: Lifecycle) -> Edge:
+    server = settings.server
+    return Edge(
+        max_body=server.max_body,
+        commit_after=server.commit_after,
+        ping=server.ping,
+        expose_endpoint=server.expose_endpoint,
+        session_header=settings.routing.session_header.lower(),
+        admitting=lambda: not lifecycle.draining,
+        client_of=_client,
+    )
+
+
+def _client(scope: Mapping[str, Any]) -> str:
+    """Our server has seen to trusted proxies already."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""

@@ -1,0 +1,68 @@
+"""Everything that hears of calls, and the metrics page that tells of it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app import __version__
+from app.telemetry.access import AccessLog
+from app.telemetry.decisions import DecisionLog
+from app.telemetry.exposition import Metrics, Readings
+from app.telemetry.inflight import InFlightTable
+from app.telemetry.lag import LoopLag
+from app.telemetry.metrics import CallMetrics
+from app.telemetry.observers import Observers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.core.clock import Clock
+    from app.settings import Settings
+    from app.upstream.fleet import Fleet
+    from app.wiring.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """The observers, together and one by one."""
+
+    calls: CallMetrics
+    access: AccessLog
+    decisions: DecisionLog
+    inflight: InFlightTable
+    lag: LoopLag
+    observers: Observers
+
+    def metrics(self, fleet: Fleet, storage: Storage, reload_successful: Callable[[], bool]) -> Metrics:
+        readings = Readings(
+            fleet=fleet.status,
+            inflight=self.inflight.by_model,
+            ledger_pending=lambda: storage.ledger.pending,
+            journal_backlog=lambda: 0,
+            store_up=lambda: storage.changes.reachable,
+            loop_lag=lambda: self.lag.worst,
+            reload_successful=reload_successful,
+        )
+        return Metrics(self.calls, readings, {"version": __version__})
+
+
+def open_ears(settings: Settings, clock: Clock) -> Hearing:
+    """The access log goes to standard output."""
+    calls = CallMetrics(settings.metrics)
+    access = AccessLog(settings.logging.access, _write_out, clock)
+    decisions = DecisionLog()
+    return Hearing(
+        calls=calls,
+        access=access,
+        decisions=decisions,
+        inflight=InFlightTable(clock, access.closed),
+        lag=LoopLag(clock),
+        observers=Observers([calls, access, decisions]),
+    )
+
+
+def _write_out(lines: bytes) -> None:
+    sys.stdout.buffer.write(lines)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,116 @@
+"""A running gateway: its parts, and how they start, are looked at, change and end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from app import __version__
+from app.core.errors import ShuttingDown
+from app.settings import ConfigError, fleet_plan, offered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.api.inference import Inference
+    from app.core.clock import Clock
+    from app.core.ports import Transport
+    from app.gateway.catalog import Catalog
+    from app.server.lifecycle import Lifecycle
+    from app.settings import Settings
+    from app.telemetry.exposition import Metrics
+    from app.upstream.control import ControlPlane
+    from app.upstream.fleet import Fleet
+    from app.upstream.health import Prober
+    from app.upstream.scrape import Scraper
+    from app.wiring.hearing import Hearing
+    from app.wiring.storage import Storage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class House:
+    """Built by `build`, started once, closed once."""
+
+    settings: Settings
+    clock: Clock
+    lifecycle: Lifecycle
+    storage: Storage
+    fleet: Fleet
+    transport: Transport
+    control: ControlPlane
+    prober: Prober
+    scraper: Scraper
+    catalog: Catalog
+    inference: Inference
+    hearing: Hearing
+    reread: Callable[[], Settings] | None = None
+    reload_successful: bool = True
+    metrics: Metrics = field(init=False)
+    _sampling: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.metrics = self.hearing.metrics(self.fleet, self.storage, lambda: self.reload_successful)
+
+    async def start(self) -> None:
+        """Ready to serve when it returns; endpoints that are down do not hold it up."""
+        await self.storage.start()
+        self.lifecycle.on_abort(lambda: self.hearing.inflight.stop_all(ShuttingDown()))
+        self.prober.start()
+        self.scraper.start()
+        self._sampling = asyncio.create_task(self.hearing.lag.run(), name="loop lag")
+        await self.prober.first_round()
+        logger.info("serving %d endpoints", len(self.fleet.endpoints))
+
+    async def aclose(self) -> None:
+        """Everything queued is written before it returns."""
+        await self.prober.aclose()
+        await self.scraper.aclose()
+        if self._sampling is not None:
+            self._sampling.cancel()
+            await asyncio.wait({self._sampling})
+        await self.transport.aclose()
+        await self.control.aclose()
+        await self.storage.aclose()
+        self.hearing.access.flush()
+
+    def reload(self) -> list[str]:
+        """Take the configuration anew, all of it or nothing. Raises ConfigError, and keeps the old one."""
+        if self.reread is None:
+            return []
+        try:
+            settings = self.reread()
+            self.fleet.apply(fleet_plan(settings))
+        except (ConfigError, ValueError):
+            self.reload_successful = False
+            raise
+        self.catalog.offer(offered(settings), settings.routing.default_model)
+        self.settings = settings
+        self.reload_successful = True
+        logger.info("the configuration was reloaded")
+        return sorted(self.fleet.endpoints)
+
+    def unready(self) -> list[str]:
+        """Why this gateway should get no new traffic; what the fleet lacks is no reason."""
+        reasons = []
+        if not self.lifecycle.ready:
+            reasons.append(self.lifecycle.state.name.lower())
+        if self.storage.ledger.overdue:
+            reasons.append("usage cannot be recorded")
+        return reasons
+
+    def info(self) -> dict[str, Any]:
+        return {"name": "sluice", "version": __version__, "transport": self.settings.transport}
+
+    def status(self) -> dict[str, Any]:
+        """One JSON: this gateway, its endpoints and pools."""
+        return {
+            "state": self.lifecycle.state.name.lower(),
+            "version": __version__,
+            "connections": self.lifecycle.inflight(),
+            "ledger_pending": self.storage.ledger.pending,
+            **self.fleet.status(),
+        }

@@ -1,0 +1,121 @@
+"""What is kept: the database, tenants and keys, the ledger, the limits."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.settings import prices
+from app.state.memory import MemoryCounters
+from app.store.audit import Audit
+from app.store.changes import Changes
+from app.store.database import Database
+from app.store.intents import Intents
+from app.store.keys import StoredKeys
+from app.store.lookup import KeyLookup
+from app.store.migrate import prepare
+from app.store.orphans import Orphans, gateway_id
+from app.store.pepper import sha256, unlock
+from app.store.reports import Reports
+from app.store.spent import spent
+from app.store.tenants import Tenants
+from app.store.usage import UsageRows
+from app.tenancy.calendar import Calendar
+from app.tenancy.entry import Entries
+from app.tenancy.keys import Keys, KeysOptions
+from app.tenancy.ledger import StoreLedger
+from app.tenancy.limiter import Limiter
+from app.tenancy.open import OpenDirectory
+from app.tenancy.pricing import Pricing
+from app.tenancy.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.core.clock import Clock
+    from app.core.ports import KeyDirectory
+    from app.core.tenant import Tenant
+    from app.settings import Settings
+    from app.store.pepper import Pepper
+
+
+@dataclass(slots=True)
+class Storage:
+    """Everything that knows the database."""
+
+    database: Database
+    changes: Changes
+    tenants: Tenants
+    stored_keys: StoredKeys
+    known: Keys
+    keys: KeyDirectory
+    audit: Audit
+    intents: Intents
+    reports: Reports
+    ledger: StoreLedger
+    limiter: Limiter
+    calendar: Calendar
+    upkeep: Upkeep
+    pepper: Pepper
+    clock: Clock
+
+    async def start(self) -> None:
+        """Close what a dead process left open, count what was used, and begin to watch and write."""
+        await self.upkeep.start()
+        windows = self.calendar.windows(self.clock.time())
+        self.limiter.seed(await spent(self.database, windows.day[0], windows.month[0]))
+        await self.changes.look()
+        self.changes.start()
+        self.ledger.start()
+
+    def cache_salt(self, tenant: Tenant) -> str:
+        """The same for a tenant at every gateway, and nobody else can derive it."""
+        return self.pepper.digest(sha256(f"cache salt of {tenant.id}"))[:32]
+
+    async def aclose(self) -> None:
+        await self.ledger.aclose()
+        await self.changes.aclose()
+        await self.known.aclose()
+        await self.upkeep.aclose()
+        await self.database.aclose()
+
+
+async def open_storage(
+    settings: Settings, clock: Clock, committed: Callable[[int, float], object]
+) -> Storage:
+    """Raises StoreRefusal when the database is of another schema or another secret."""
+    url = settings.database_url.get_secret_value()
+    await asyncio.to_thread(prepare, url)
+    database = Database(url)
+    await database.connect()
+    secret, previous = settings.secret, settings.secret_previous
+    pepper = await unlock(
+        database,
+        secret.get_secret_value() if secret else None,
+        previous.get_secret_value() if previous else None,
+    )
+    changes = Changes(database, clock)
+    grace = KeysOptions(cache_grace=settings.auth.cache_grace)
+    known = Keys(KeyLookup(database), changes, pepper, clock, grace)
+    gateway = gateway_id()
+    calendar = Calendar(settings.ledger.timezone)
+    reports = Reports(database)
+    entries = Entries(Pricing(prices(settings)), calendar, gateway)
+    return Storage(
+        database=database,
+        changes=changes,
+        tenants=Tenants(database, changes, clock),
+        stored_keys=StoredKeys(database, changes, pepper, clock),
+        known=known,
+        keys=OpenDirectory() if settings.auth.mode == "open" else known,
+        audit=Audit(database, clock),
+        intents=Intents(database, changes, clock),
+        reports=reports,
+        ledger=StoreLedger(UsageRows(database), entries, clock, settings.ledger, committed),
+        limiter=Limiter(MemoryCounters(clock), clock, calendar),
+        calendar=calendar,
+        upkeep=Upkeep(Orphans(database, clock, gateway), reports, clock, settings.ledger.retention),
+        pepper=pepper,
+        clock=clock,
+    )
