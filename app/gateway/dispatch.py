@@ -96,11 +96,11 @@ class Dispatch:
                 isinstance(error, EndpointError) and error.elsewhere and self._affordable(failures, options)
             )
 
-        if not may_go_on(failures[-1]):
-            raise failures[-1]
         try:
             async for attempt in retrying(options, may_go_on, free=lambda: failures[-1].free):
                 with attempt:
+                    if attempt.retry_state.attempt_number == 1:
+                        raise failures[-1]  # the bare try was the first: what follows it waits like the rest
                     try:
                         return await self._attempt(call, model, pool, ending, tried)
                     except EndpointError as error:

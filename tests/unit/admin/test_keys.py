@@ -112,12 +112,19 @@ async def test_keys_are_listed_a_page_at_a_time_and_by_tenant(desk, admin, tenan
 
 
 async def test_a_patch_leaves_what_is_absent_and_lifts_what_is_null(desk, admin, tenant):
-    made = await make(admin, tenant, name="ci", expires_at=1_900_000_000, models=["a"], limits={"concurrency": 3})
+    made = await make(
+        admin, tenant, name="ci", expires_at=1_900_000_000, models=["a"], limits={"concurrency": 3}
+    )
     path = f"/keys/{made['id']}"
     patched = (await admin.patch(path, json={"disabled": True})).json()
     assert (patched["disabled"], patched["name"], patched["models"]) == (True, "ci", ["a"])
     assert not await opens(desk, made["secret"])
-    lifted = (await admin.patch(path, json={"disabled": False, "expires_at": None, "models": None, "limits": {"concurrency": None}})).json()
+    lifted = (
+        await admin.patch(
+            path,
+            json={"disabled": False, "expires_at": None, "models": None, "limits": {"concurrency": None}},
+        )
+    ).json()
     assert (lifted["expires_at"], lifted["models"], lifted["limits"]["concurrency"]) == (None, None, None)
     assert await opens(desk, made["secret"])
 
@@ -153,6 +160,7 @@ async def test_running_calls_finish_unless_they_are_cut_on_purpose(desk, admin, 
 
 async def test_a_rotated_key_keeps_its_id_and_its_older_secret_for_the_overlap(desk, admin, tenant):
     made = await make(admin, tenant, name="ci")
+    desk.stores.clock.advance(1)
     answer = await admin.post(f"/keys/{made['id']}/rotate", json={"overlap_seconds": 60})
     rotated = answer.json()
     assert answer.status_code == 200

@@ -92,7 +92,9 @@ async def test_tenants_are_listed_a_page_at_a_time(desk, admin):
         desk.stores.clock.advance(1)
     seen, cursor = [], None
     for more in (True, True, False):
-        page = (await admin.get("/tenants", params={"limit": 2} | ({"cursor": cursor} if cursor else {}))).json()
+        page = (
+            await admin.get("/tenants", params={"limit": 2} | ({"cursor": cursor} if cursor else {}))
+        ).json()
         assert (page["object"], page["has_more"]) == ("list", more)
         seen += [row["name"] for row in page["data"]]
         cursor = page["next_cursor"]
@@ -143,7 +145,11 @@ async def test_every_change_is_written_down_with_what_was_and_what_is(desk, admi
         await elsewhere.patch(f"/tenants/{made['id']}", json={"priority": 2, "name": "team"})
     await admin.delete(f"/tenants/{made['id']}")
     deleted, updated, created = await desk.audit()
-    assert (created["actor"], created["action"], created["subject"]) == ("admin-ann", "tenant.create", made["id"])
+    assert (created["actor"], created["action"], created["subject"]) == (
+        "admin-ann",
+        "tenant.create",
+        made["id"],
+    )
     assert (created["origin"], created["at"]) == ("10.1.1.1", desk.stores.clock.time())
     assert created["detail"]["before"] is None
     assert created["detail"]["after"]["limits"]["concurrency"] == 2

@@ -1,0 +1,39 @@
+"""Everything the operators' edge works on, handed in as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from app.admin.access import Access
+    from app.admin.wishes import Wishes
+    from app.store.audit import Audit
+    from app.store.keys import StoredKeys
+    from app.store.reports import Reports
+    from app.store.tenants import Tenants
+    from app.telemetry.decisions import DecisionLog
+    from app.telemetry.inflight import InFlightTable
+    from app.upstream.fleet import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class AdminParts:
+    """`reload` takes the configuration anew and tells the keys that changed; it raises InvalidRequest.
+
+    `config` is the effective configuration with its secrets masked.
+    """
+
+    access: Access
+    tenants: Tenants
+    keys: StoredKeys
+    reports: Reports
+    audit: Audit
+    fleet: Fleet
+    wishes: Wishes
+    inflight: InFlightTable
+    decisions: DecisionLog
+    reload: Callable[[], Awaitable[list[str]]]
+    config: Callable[[], dict[str, Any]]
