@@ -14,10 +14,8 @@ if TYPE_CHECKING:
 
 def headers_of(scope: Scope) -> dict[str, str]:
     """Lower-case names; of repeated headers the first counts."""
-    headers: dict[str, str] = {}
-    for name, value in scope["headers"]:
-        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
-    return headers
+    raw = reversed(scope["headers"])
+    return {str(name, "latin-1"): str(value, "latin-1") for name, value in raw}
 
 
 def check_media_type(headers: Mapping[str, str]) -> None:

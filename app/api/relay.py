@@ -13,6 +13,8 @@ from app.tenancy.headers import ratelimit_headers
 from app.wire.errors import error_event
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import Receive, Scope, Send
 
     from app.api.inference import Edge
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from app.gateway.serve import Gateway
 
 logger = logging.getLogger(__name__)
+
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+UNBUFFERED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
 class Relay:
@@ -52,9 +57,8 @@ class Relay:
     async def refuse(self, error: GatewayError) -> None:
         """Answer with an error as the whole reply."""
         body = error.body()
-        headers = self._headers() | error.headers()
-        headers |= {"content-type": "application/json", "content-length": str(len(body))}
-        await self._start(error.status, headers)
+        shape = {"content-type": "application/json", "content-length": str(len(body))}
+        await self._start(error.status, {**error.headers(), **shape})
         await self._chunk(body, last=True)
 
     async def run(self, gateway: Gateway, model: Model) -> None:
@@ -98,7 +102,10 @@ class Relay:
     async def _relay(self, reply: Reply, headers: dict[str, str]) -> None:
         chunk = await reply.body.read()
         if self._opening is None or not await self._opening.finish():
-            await self._start(reply.status, {**self._headers(), **reply.headers, **headers})
+            await self._start(reply.status, {**reply.headers, **headers})
+        if "content-length" in reply.headers:
+            await self._chunk(chunk, last=True)
+            return
         while chunk:
             await self._chunk(chunk)
             chunk = await reply.body.read()
@@ -122,28 +129,24 @@ class Relay:
     async def _send_early(self, comment: bytes) -> None:
         """Head, then comments, while a queued call waits for its first event."""
         if not self._watch.response_started:
-            head = {"content-type": "text/event-stream; charset=utf-8"}
-            await self._start(200, self._headers() | head)
+            await self._start(200, {"content-type": "text/event-stream; charset=utf-8"})
         await self._chunk(comment)
 
-    async def _start(self, status: int, headers: dict[str, str]) -> None:
+    async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self._watch.response_started = True
-        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        call = self._call
+        raw = [(b"x-request-id", (call.client_request_id or call.id).encode()), NOSNIFF]
+        if call.streams:
+            raw += UNBUFFERED
+        if call.decisions:
+            headers = {**headers, **ratelimit_headers(call.decisions)}
+        raw += [(name.encode(), value.encode()) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def _chunk(self, chunk: bytes, *, last: bool = False) -> None:
         self._call.body_bytes_sent += len(chunk)
         message: dict[str, Any] = {"type": "http.response.body", "body": chunk, "more_body": not last}
         await self._send(message)
-
-    def _headers(self) -> dict[str, str]:
-        call = self._call
-        headers = {"x-request-id": call.client_request_id or call.id, "x-content-type-options": "nosniff"}
-        if call.streams:
-            headers |= {"cache-control": "no-cache", "x-accel-buffering": "no"}
-        if call.decisions:
-            headers |= ratelimit_headers(call.decisions)
-        return headers
 
     def _answered(self) -> dict[str, str]:
         call = self._call

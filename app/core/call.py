@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from app.core.tenant import Decision, Key, Tenant
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One try at one endpoint, as the explanation and the logs show it; seconds since arrival."""
 
     endpoint: str
@@ -23,8 +23,7 @@ class Attempt:
     settlement: Settlement
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct, eq=False):
     """`model` is the name the caller used; `target` the real name of the model that serves it.
 
     `deadline` and `arrived` are monotonic; `started_at` is wall clock. `prompt_estimate` and

@@ -1,10 +1,14 @@
-"""How an attempt ended, what it used, and what is told to everyone who let it pass."""
+"""How an attempt ended, what it used, and what is told to everyone who let it pass.
+
+Values made for every call are msgspec structs: a frozen dataclass costs ten times as much to make.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
+
+from msgspec import Struct
 
 UsageSource = Literal["upstream", "counted", "estimated"]
 
@@ -17,8 +21,7 @@ class Outcome(Enum):
     IGNORED = "ignored"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """Tokens; `cached` is part of `prompt`, `reasoning` is part of `completion`."""
 
     prompt: int = 0
@@ -34,8 +37,7 @@ class Usage:
 NO_USAGE = Usage()
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """The end of one attempt, or of a call; times in seconds from its start.
 
     `finish` is the engine's finish reason, or hang_up, timeout, cut; `status` what the caller got

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,7 @@ class Body(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(Struct, eq=False):
     """`headers` have lower-case names."""
 
     status: int
@@ -35,8 +35,7 @@ class Reply:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
-class Outbound:
+class Outbound(Struct, frozen=True):
     """A request as it goes to an endpoint: our path, our headers, our bytes."""
 
     method: str

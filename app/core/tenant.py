@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -48,16 +50,15 @@ class Key:
 
     def may_use(self, *names: str) -> bool:
         """Whether tenant and key both grant one of a model's names (its alias or its real name)."""
-        return all(
-            granted is None or not granted.isdisjoint(names) for granted in (self.tenant.models, self.models)
-        )
+        if self.models is not None and self.models.isdisjoint(names):
+            return False
+        return self.tenant.models is None or not self.tenant.models.isdisjoint(names)
 
 
 NOBODY = Key(id="", tenant=Tenant(id="", name=""), models=frozenset())
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, gc=False):
     """A limiter's answer about one rule; `rule` is a field name of Limits; seconds."""
 
     rule: str

@@ -63,8 +63,6 @@ class Sender:
         timeouts = self._timeouts(model.name, spec.name)
         served = pool.served_name(endpoint)
         call.endpoint, call.served_model = spec.name, served
-        host, port = spec.address
-        call.upstream_addr = f"{host}:{port}"
         outbound = self._outbounds.build(call, model, spec, served)
         sent = self._clock.monotonic()
         if call.streams:
@@ -81,14 +79,12 @@ class Sender:
         except BaseException as error:
             if body is not None:
                 body.close()
+            deadline.watch(None, FirstByteTimeout)
             failure = deadline.verdict() if isinstance(error, asyncio.CancelledError) else None
             if failure is None:
                 raise
             self._blame(failure, endpoint, sent)
             raise failure from None
-        finally:
-            if not call.streams or body is None:
-                deadline.watch(None, FirstByteTimeout)
 
     async def _refuse(self, reply: Reply) -> None:
         if reply.status == 200:

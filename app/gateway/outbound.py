@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from app.core.reply import Outbound
 from app.wire.outbound import upstream_body
@@ -18,16 +18,24 @@ if TYPE_CHECKING:
 _FIXED = (("content-type", "application/json"), ("accept-encoding", "identity"), ("user-agent", "sluice"))
 
 
+class Way(NamedTuple):
+    """What is the same for every call to one endpoint."""
+
+    endpoint: EndpointSpec
+    headers: tuple[tuple[str, str], ...]
+    address: str
+
+
 class Outbounds:
     """Builds requests; of the caller's headers only those on the call travel, its credentials never."""
 
     def __init__(self, salt: Callable[[Tenant], str] | None = None) -> None:
         """`salt` keeps tenants apart in the engines' prefix caches; None shares them."""
         self._salt = salt
-        self._by_name: dict[str, tuple[EndpointSpec, tuple[tuple[str, str], ...]]] = {}
+        self._ways: dict[str, Way] = {}
 
     def build(self, call: Call, model: Model, endpoint: EndpointSpec, served: str) -> Outbound:
-        """`served` is the model's name at this endpoint."""
+        """`served` is the model's name at this endpoint; the call learns the address it goes to."""
         body = upstream_body(
             call.body,
             surface=call.surface,
@@ -37,19 +45,22 @@ class Outbounds:
             priority=call.tenant.priority or None,
             cache_salt=self._salt(call.tenant) if self._salt is not None else None,
         )
-        return Outbound("POST", call.surface.path, self._for(endpoint) + _of(call), body)
+        way = self._way(endpoint)
+        call.upstream_addr = way.address
+        own = (("x-request-id", call.id), *call.headers.items())
+        return Outbound("POST", call.surface.path, way.headers + own, body)
 
-    def _for(self, endpoint: EndpointSpec) -> tuple[tuple[str, str], ...]:
-        known = self._by_name.get(endpoint.name)
-        if known is not None and known[0] is endpoint:
-            return known[1]
-        headers: tuple[tuple[str, str], ...] = _FIXED
-        if endpoint.api_key:
-            headers += (("authorization", f"Bearer {endpoint.api_key}"),)
-        headers += tuple((name.lower(), value) for name, value in endpoint.headers.items())
-        self._by_name[endpoint.name] = (endpoint, headers)
-        return headers
+    def _way(self, endpoint: EndpointSpec) -> Way:
+        way = self._ways.get(endpoint.name)
+        if way is None or way.endpoint is not endpoint:
+            way = self._ways[endpoint.name] = _way_to(endpoint)
+        return way
 
 
-def _of(call: Call) -> tuple[tuple[str, str], ...]:
-    return (("x-request-id", call.id), *call.headers.items())
+def _way_to(endpoint: EndpointSpec) -> Way:
+    headers: tuple[tuple[str, str], ...] = _FIXED
+    if endpoint.api_key:
+        headers += (("authorization", f"Bearer {endpoint.api_key}"),)
+    headers += tuple((name.lower(), value) for name, value in endpoint.headers.items())
+    host, port = endpoint.address
+    return Way(endpoint, headers, f"{host}:{port}")

@@ -67,8 +67,8 @@ class Gateway:
         deadline = Deadline(self._clock)
         ending = Ending(call, lease, deadline, self._ledger, self._observer, self._clock)
         try:
-            deadline.start()
             deadline.until(self._limit(call, model), TotalTimeout)
+            deadline.start()
             exchange = await self._dispatched(call, model, ending)
         except GatewayError as error:
             ending.fail(error)

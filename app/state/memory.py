@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from app.core.tenant import Decision
 from app.state.account import Account
@@ -22,8 +23,7 @@ _FEW = 4096
 _ROUNDING = 1e-6
 
 
-@dataclass(slots=True)
-class Grant:
+class Grant(Struct, eq=False):
     """What one call holds. `decisions` stand in the order of the rules; refused: nothing is held."""
 
     allowed: bool
@@ -48,11 +48,11 @@ class MemoryCounters:
         accounts: list[Account] = []
         decisions: list[Decision] = []
         for rule in rules:
-            account = self._account(rule, windows, now)
-            refill = rule.refill
+            account = self._accounts.get(rule.key) or self._account(rule, windows, now)
+            refill, limit = rule.refill, rule.limit
             cost = tokens if rule.of_tokens else 1
             taken = account.taken(now, refill) + cost
-            if taken > rule.limit + _ROUNDING:
+            if taken > limit + _ROUNDING:
                 _undo(rules, accounts, tokens)
                 return Grant(False, self._standing(rules, tokens, windows), rules, [], 0)
             if rule.of_tokens or not refill:
@@ -61,8 +61,7 @@ class MemoryCounters:
                 account.used += 1
             accounts.append(account)
             reset = taken / refill if refill else _reset(rule, account, wall)
-            left = int(rule.limit - taken + _ROUNDING)
-            decisions.append(Decision(rule.name, True, rule.limit, left, reset))
+            decisions.append(Decision(rule.name, True, limit, int(limit - taken + _ROUNDING), reset))
         return Grant(True, decisions, rules, accounts, tokens)
 
     async def look(self, rules: Sequence[Rule], windows: Windows) -> list[Decision]:

@@ -46,6 +46,10 @@ class UsageRow(NamedTuple):
 
 
 COLUMNS = UsageRow._fields
+# What a call is from its beginning on; not written again with its end, which spares the indexes over it.
+_LASTING = frozenset(
+    ("call_id", "client_request_id", "tenant_id", "key_id", "surface", "started_at", "hour", "gateway")
+)
 
 
 class UsageRows:
@@ -68,7 +72,7 @@ class UsageRows:
 
 def _upsert(dialect: str) -> str:
     marks = (f"${n}" if dialect == "postgresql" else "?" for n in range(1, len(COLUMNS) + 1))
-    replaced = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "call_id")
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name not in _LASTING)
     return (
         f"INSERT INTO usage ({', '.join(COLUMNS)}) VALUES ({', '.join(marks)})"  # noqa: S608
         f" ON CONFLICT (call_id) DO UPDATE SET {replaced}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from app.core.outcome import Settlement
 
 _LONGEST = 256
+_MILLISECONDS = tuple(f".{number:03d}+00:00" for number in range(1000))
 
 
 class AccessLine(msgspec.Struct):
@@ -75,9 +76,9 @@ def access_line(
         call.endpoint,
         call.upstream_addr,
         len(call.attempts),
-        round(call.queue_wait, 6),
-        None if call.first_byte is None else round(call.first_byte, 6),
-        round(elapsed, 6),
+        _micros(call.queue_wait),
+        None if call.first_byte is None else _micros(call.first_byte),
+        _micros(elapsed),
         usage.prompt,
         usage.completion,
         None if settlement is None else settlement.usage_source,
@@ -111,9 +112,14 @@ def _plain(text: str) -> bytes:
     return text.encode("unicode_escape").replace(b'"', b'\\"')
 
 
+def _micros(seconds: float) -> float:
+    """To the microsecond, at a third of the price of `round`."""
+    return int(seconds * 1e6 + 0.5) / 1e6
+
+
 def _timestamp(wall: float) -> str:
     second = int(wall)
-    return f"{_second(second)}.{int((wall - second) * 1000):03d}+00:00"
+    return _second(second) + _MILLISECONDS[int((wall - second) * 1000)]
 
 
 @lru_cache(maxsize=8)

@@ -5,29 +5,44 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+from msgspec.structs import asdict
+
 if TYPE_CHECKING:
     from app.core.call import Attempt, Call
     from app.core.endpoint import EndpointSpec
     from app.core.errors import GatewayError
-    from app.core.outcome import Settlement
+    from app.core.outcome import Settlement, Usage
     from app.core.tenant import Decision
 
 KEPT = 10_000
 
-_FIELDS = (
-    *(
-        "call_id",
-        "client_request_id",
-        "tenant_id",
-        "key_id",
-        "surface",
-        "asked_model",
-        "model",
-        "served_model",
-    ),
-    *("endpoint", "started_at", "queue_wait_s", "ttft_s", "limits", "attempts", "outcome", "status"),
-    *("error_code", "message", "finish", "usage_source", "usage", "elapsed_s"),
-)
+
+class _Trail(Struct, gc=False):
+    """One call. The collector need not visit thousands of them: they hold values and no way back."""
+
+    call_id: str
+    client_request_id: str | None
+    tenant_id: str
+    key_id: str
+    surface: str
+    asked_model: str
+    model: str
+    served_model: str | None
+    endpoint: str | None
+    started_at: float
+    queue_wait_s: float
+    ttft_s: float | None
+    limits: tuple[Decision, ...]
+    attempts: tuple[Attempt, ...]
+    outcome: str
+    status: int
+    error_code: str | None
+    message: str | None
+    finish: str | None
+    usage_source: str | None
+    usage: Usage | None
+    elapsed_s: float | None
 
 
 class DecisionLog:
@@ -35,50 +50,74 @@ class DecisionLog:
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
-        self._ends: OrderedDict[str, tuple[Any, ...]] = OrderedDict()
+        self._trails: OrderedDict[str, _Trail] = OrderedDict()
 
     def rejected(self, call: Call, error: GatewayError) -> None:
-        end = ("rejected", error.status, error.code, error.message, None, None, None, None)
-        self._keep(call, end)
+        self._keep(call, "rejected", error.status, error.code, error.message, None)
 
     def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
         """The call's trail holds it."""
 
     def settled(self, call: Call, settlement: Settlement) -> None:
-        s = settlement
-        end = (s.outcome.value, s.status, s.error_code, None, s.finish, s.usage_source, s.usage, s.elapsed)
-        self._keep(call, end)
+        self._keep(
+            call, settlement.outcome.value, settlement.status, settlement.error_code, None, settlement
+        )
 
     def explain(self, call_id: str) -> dict[str, Any] | None:
         """Where the call went and why, as far as it is remembered; times in seconds."""
-        end = self._ends.get(call_id)
-        if end is None:
+        trail = self._trails.get(call_id)
+        if trail is None:
             return None
-        told = dict(zip(_FIELDS, end, strict=True))
-        told["limits"] = [_limit(decision) for decision in told["limits"]]
-        told["attempts"] = [_attempt(attempt) for attempt in told["attempts"]]
-        usage = told["usage"]
-        told["usage"] = usage and {
-            "prompt_tokens": usage.prompt,
-            "completion_tokens": usage.completion,
-            "cached_tokens": usage.cached,
-            "reasoning_tokens": usage.reasoning,
+        told = asdict(trail)
+        told["limits"] = [_limit(decision) for decision in trail.limits]
+        told["attempts"] = [_attempt(attempt) for attempt in trail.attempts]
+        told["usage"] = trail.usage and {
+            "prompt_tokens": trail.usage.prompt,
+            "completion_tokens": trail.usage.completion,
+            "cached_tokens": trail.usage.cached,
+            "reasoning_tokens": trail.usage.reasoning,
         }
         return told
 
-    def _keep(self, call: Call, end: tuple[Any, ...]) -> None:
+    def _keep(
+        self,
+        call: Call,
+        outcome: str,
+        status: int,
+        code: str | None,
+        message: str | None,
+        end: Settlement | None,
+    ) -> None:
         key = call.key
-        self._ends[call.id] = (
-            *(call.id, call.client_request_id, key.tenant.id, key.id, call.surface.name),
-            *(call.model[:256], call.target, call.served_model, call.endpoint, call.started_at),
-            *(call.queue_wait, call.first_byte, tuple(call.decisions), tuple(call.attempts)),
-            *end,
+        self._trails[call.id] = _Trail(
+            call.id,
+            call.client_request_id,
+            key.tenant.id,
+            key.id,
+            call.surface.name,
+            call.model[:256],
+            call.target,
+            call.served_model,
+            call.endpoint,
+            call.started_at,
+            call.queue_wait,
+            call.first_byte,
+            tuple(call.decisions),
+            tuple(call.attempts),
+            outcome,
+            status,
+            code,
+            message,
+            None if end is None else end.finish,
+            None if end is None else end.usage_source,
+            None if end is None else end.usage,
+            None if end is None else end.elapsed,
         )
-        if len(self._ends) > self._kept:
-            self._ends.popitem(last=False)
+        if len(self._trails) > self._kept:
+            self._trails.popitem(last=False)
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self._trails)
 
 
 def _limit(decision: Decision) -> dict[str, Any]:

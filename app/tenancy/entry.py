@@ -26,62 +26,67 @@ class Entries:
         self._gateway = gateway
 
     def opened(self, call: Call) -> UsageRow:
-        usage = Usage(prompt=call.prompt_estimate)
-        return self._row(call, "open", "estimated", usage, wasted=0)
+        return self._row(call, "open", "estimated", Usage(call.prompt_estimate), 0, _UNKNOWN)
 
     def settled(self, call: Call, settlement: Settlement) -> UsageRow:
         """Void calls used nothing that anyone pays for: what was generated all the same is wasted."""
-        billed = settlement.billed
-        return self._row(
-            call,
-            "settled" if billed else "void",
-            settlement.usage_source if billed else None,
-            settlement.usage if billed else NO_USAGE,
-            wasted=_wasted(call, settlement),
-            end=settlement,
-        )
+        wasted = _wasted(call, settlement)
+        if settlement.billed:
+            source, usage = settlement.usage_source, settlement.usage
+            return self._row(call, "settled", source, usage, wasted, settlement)
+        return self._row(call, "void", None, NO_USAGE, wasted, settlement)
 
     def _row(
-        self,
-        call: Call,
-        state: str,
-        source: str | None,
-        usage: Usage,
-        *,
-        wasted: int,
-        end: Settlement | None = None,
+        self, call: Call, state: str, source: str | None, usage: Usage, wasted: int, end: Settlement | _Unknown
     ) -> UsageRow:
+        # One comparison for five counts: or-ed together they are negative or too large if any of them is.
+        if not 0 <= usage.prompt | usage.completion | usage.cached | usage.reasoning | wasted <= _MOST:
+            usage, wasted = _bounded(usage), _within(wasted)
         key = call.key
+        model = call.target or call.model
         return UsageRow(
             call.id,
             call.client_request_id,
             key.tenant.id,
             key.id,
-            call.target or call.model,
+            model,
             _clean(call.served_model, 200),
             call.endpoint,
             call.surface.name,
             state,
             source,
-            _bounded(usage.prompt),
-            _bounded(usage.completion),
-            _bounded(usage.cached),
-            _bounded(usage.reasoning),
-            _bounded(wasted),
-            self._pricing.cost(call.target or call.model, usage),
-            _clean(end.finish, 32) if end else None,
-            end.status if end else None,
-            _clean(end.error_code, 64) if end else None,
+            usage.prompt,
+            usage.completion,
+            usage.cached,
+            usage.reasoning,
+            wasted,
+            self._pricing.cost(model, usage),
+            _clean(end.finish, 32),
+            end.status,
+            _clean(end.error_code, 64),
             call.started_at,
-            end.first_byte if end else None,
-            end.elapsed if end else None,
+            end.first_byte,
+            end.elapsed,
             len(call.attempts),
             self._calendar.hour(call.started_at),
             self._gateway,
         )
 
 
-def _bounded(tokens: int) -> int:
+class _Unknown:
+    """The end of a call that has none yet."""
+
+    finish = status = error_code = first_byte = elapsed = None
+
+
+_UNKNOWN = _Unknown()
+
+
+def _bounded(usage: Usage) -> Usage:
+    return Usage(_within(usage.prompt), _within(usage.completion), _within(usage.cached), _within(usage.reasoning))
+
+
+def _within(tokens: int) -> int:
     return min(max(tokens, 0), _MOST)
 
 
@@ -94,6 +99,6 @@ def _clean(word: str | None, longest: int) -> str | None:
 def _wasted(call: Call, settlement: Settlement) -> int:
     """Completion tokens that reached nobody who wanted them: of attempts that did not end well."""
     wasted = 0 if settlement.outcome is Outcome.SUCCESS else settlement.usage.completion
-    for attempt in call.attempts[:-1]:
-        wasted += attempt.settlement.usage.completion
+    if len(call.attempts) > 1:
+        wasted += sum(attempt.settlement.usage.completion for attempt in call.attempts[:-1])
     return wasted

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from app.core.errors import StorageUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from app.core.call import Call
     from app.core.guard import Release
     from app.core.outcome import Settlement
@@ -20,8 +22,8 @@ class LimitGuard:
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
 
-    async def admit(self, call: Call) -> Release:
-        return await self._limiter.admit(call)
+    def admit(self, call: Call) -> Coroutine[None, None, Release]:
+        return self._limiter.admit(call)
 
 
 class LedgerGuard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,28 +11,36 @@ if TYPE_CHECKING:
 
     from app.core.tenant import Decision
 
-_FORMS = {"requests_per_minute": "requests", "tokens_per_minute": "tokens"}
+_HEADERS = {
+    f"{form}_per_minute": tuple(f"x-ratelimit-{what}-{form}" for what in ("limit", "remaining", "reset"))
+    for form in ("requests", "tokens")
+}
 
 
 def ratelimit_headers(decisions: Iterable[Decision]) -> dict[str, str]:
     """Of several limits of one kind the tightest: the one with the least left."""
     tightest: dict[str, Decision] = {}
     for decision in decisions:
-        form = _FORMS.get(decision.rule)
-        if form is not None and (form not in tightest or decision.remaining < tightest[form].remaining):
-            tightest[form] = decision
+        rule = decision.rule
+        if rule in _HEADERS and (rule not in tightest or decision.remaining < tightest[rule].remaining):
+            tightest[rule] = decision
     headers = {}
-    for form, decision in tightest.items():
-        headers[f"x-ratelimit-limit-{form}"] = str(decision.limit)
-        headers[f"x-ratelimit-remaining-{form}"] = str(decision.remaining)
-        headers[f"x-ratelimit-reset-{form}"] = span(decision.reset_after)
+    for rule, decision in tightest.items():
+        limit, remaining, reset = _HEADERS[rule]
+        headers[limit] = str(decision.limit)
+        headers[remaining] = str(decision.remaining)
+        headers[reset] = span(decision.reset_after)
     return headers
 
 
 def span(seconds: float) -> str:
     """As OpenAI writes it: 1s, 6m0s, 1h0m0s; whole seconds, rounded up."""
-    whole = max(0, math.ceil(seconds))
-    hours, rest = divmod(whole, 3600)
+    return _written(math.ceil(seconds))
+
+
+@lru_cache(maxsize=128)
+def _written(seconds: int) -> str:
+    hours, rest = divmod(max(0, seconds), 3600)
     minutes, rest = divmod(rest, 60)
     if hours:
         return f"{hours}h{minutes}m{rest}s"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -42,8 +41,7 @@ class _Answer(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Answer)
 
 
-@dataclass(frozen=True, slots=True)
-class JsonAnswer:
+class JsonAnswer(msgspec.Struct, frozen=True):
     """`raw` goes to the caller. `complete`: the model finished all it was asked for.
 
     `usage_source` is upstream, or estimated from the text when the answer states none; `suspect`: it stated

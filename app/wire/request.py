@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import Struct
 from pydantic import BaseModel, Field, field_validator
 
 from app.core.errors import InvalidRequest, ModelNotFound
@@ -51,8 +51,7 @@ class Policy(BaseModel, frozen=True, extra="forbid"):
         return "off" if value is False else value
 
 
-@dataclass(frozen=True, slots=True)
-class Params:
+class Params(Struct, frozen=True):
     """`n` is choices per prompt, `prompts` how many prompts a completion was given.
 
     `max_tokens` is per choice, None when the caller set no limit.

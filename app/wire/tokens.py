@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,8 +37,7 @@ _LEARNT_FROM = 256
 _RATIOS = (0.5, 16.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Measure:
+class Measure(Struct, frozen=True):
     """What a prompt is made of: bytes of text, token ids, and images or sounds, whose bytes say nothing."""
 
     text: int = 0
