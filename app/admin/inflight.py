@@ -10,21 +10,12 @@ from app.admin.fields import Id
 from app.admin.pages import Listing, PageQuery, window
 from app.admin.routes import Parts, Who, guarded
 from app.admin.trail import note
-from app.core.errors import GatewayError, NotFound
+from app.core.errors import NotFound, Stopped
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
     from app.admin.parts import AdminParts
-
-
-class Stopped(GatewayError):
-    """Said to the caller of a call that an operator ended; asking again is not what the operator wants."""
-
-    status = 503
-    code = "stopped"
-    message = "An operator of the gateway stopped this request."
-    should_retry = False
 
 
 def router(parts: AdminParts) -> APIRouter:

@@ -4,7 +4,7 @@ GatewayError
 ├── the caller's: InvalidRequest RequestExceedsLimit InvalidKey ModelNotFound NotFound MethodNotAllowed
 │                 RequestTimeout RequestTooLarge UnsupportedMediaType HeadersTooLarge Conflict NotImplementedYet
 ├── limits:       RateLimitExceeded QuotaExhausted
-├── capacity:     Overloaded NoHealthyEndpoint ShuttingDown StorageUnavailable
+├── capacity:     Overloaded NoHealthyEndpoint ShuttingDown Stopped StorageUnavailable
 ├── CallerGone    nobody is there to be answered
 └── EndpointError (see core/failures): what an endpoint did
 """
@@ -181,6 +181,15 @@ class ShuttingDown(GatewayError):
     message = "This gateway is shutting down."
     should_retry = True
     retry_after = 1.0
+
+
+class Stopped(GatewayError):
+    """An operator ended the call; asking again is not what the operator wants."""
+
+    status = 503
+    code = "stopped"
+    message = "An operator of the gateway stopped this request."
+    should_retry = False
 
 
 class StorageUnavailable(GatewayError):

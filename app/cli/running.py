@@ -1,0 +1,89 @@
+"""Runs one house on its two ports, from the configuration to an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from typing import TYPE_CHECKING, cast
+
+import uvloop
+
+from app.main import create_data_app, create_ops_app
+from app.server.lifecycle import State
+from app.server.listener import Listener
+from app.server.runner import run
+from app.settings import ConfigError
+from app.wiring import build
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from app.server.refusal import Application
+    from app.settings import Settings
+    from app.wiring import House
+
+    Opened = Callable[[House, int, int], Awaitable[None]]
+
+logger = logging.getLogger(__name__)
+
+
+def run_house(
+    settings: Settings, reread: Callable[[], Settings] | None = None, opened: Opened | None = None
+) -> int:
+    """Serve until a signal says to stop; returns the exit code. SIGHUP reloads what `reread` gives.
+
+    `opened` is called once both ports, which it is told, answer. Raises StoreRefusal.
+    """
+    return uvloop.run(_run(settings, reread, opened))
+
+
+async def _run(settings: Settings, reread: Callable[[], Settings] | None, opened: Opened | None) -> int:
+    house = await build(settings, reread=reread)
+    try:
+        # Before the start: the operators' edge subscribes to what the start looks at.
+        callers, operators = cast("Application", create_data_app(house)), create_ops_app(house)
+        await house.start()
+        data = Listener(callers, house.lifecycle, settings.server, lifespan="off")
+        ops = Listener(
+            operators,
+            house.lifecycle,
+            settings.server,
+            host=settings.ops.host,
+            port=settings.ops.port,
+            lifespan="off",
+        )
+        # What was built stays for good: collections need not walk it.
+        gc.collect()
+        gc.freeze()
+        greeting = asyncio.create_task(_greet(house, data, ops, opened), name="greeting")
+        code = await run(
+            [data, ops], house.lifecycle, settings.server, _reloading(house) if reread is not None else None
+        )
+        await greeting
+        return code
+    finally:
+        await house.aclose()
+
+
+async def _greet(house: House, data: Listener, ops: Listener, opened: Opened | None) -> None:
+    """A greeting that fails ends the house."""
+    await house.lifecycle.reached(State.SERVING)
+    if opened is None or house.lifecycle.state is not State.SERVING:
+        return
+    try:
+        await opened(house, data.port, ops.port)
+    except BaseException:
+        house.lifecycle.stop()
+        raise
+
+
+def _reloading(house: House) -> Callable[[], None]:
+    def reload() -> None:
+        try:
+            house.reload()
+        except (ConfigError, ValueError) as error:
+            for line in str(error).splitlines():
+                logger.error("the configuration stays as it was: %s", line)
+
+    return reload
