@@ -44,7 +44,8 @@ async def _run(settings: Settings, reread: Callable[[], Settings] | None, opened
         # Before the start: the operators' edge subscribes to what the start looks at.
         callers, operators = cast("Application", create_data_app(house)), create_ops_app(house)
         await house.start()
-        data = Listener(callers, house.lifecycle, settings.server, lifespan="off")
+        refused = house.hearing.calls.turned_away
+        data = Listener(callers, house.lifecycle, settings.server, refused=refused, lifespan="off")
         ops = Listener(
             operators,
             house.lifecycle,
