@@ -46,6 +46,7 @@ async def _run(settings: Settings, reread: Callable[[], Settings] | None, opened
         await house.start()
         refused = house.hearing.calls.turned_away
         data = Listener(callers, house.lifecycle, settings.server, refused=refused, lifespan="off")
+        house.connections = lambda: len(data.connections)
         ops = Listener(
             operators,
             house.lifecycle,

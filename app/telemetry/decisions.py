@@ -59,9 +59,7 @@ class DecisionLog:
         """The call's trail holds it."""
 
     def settled(self, call: Call, settlement: Settlement) -> None:
-        self._keep(
-            call, settlement.outcome.value, settlement.status, settlement.error_code, None, settlement
-        )
+        self._keep(call, settlement.outcome.value, settlement.status, settlement.error_code, None, settlement)
 
     def explain(self, call_id: str) -> dict[str, Any] | None:
         """Where the call went and why, as far as it is remembered; times in seconds."""

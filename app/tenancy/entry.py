@@ -37,7 +37,13 @@ class Entries:
         return self._row(call, "void", None, NO_USAGE, wasted, settlement)
 
     def _row(
-        self, call: Call, state: str, source: str | None, usage: Usage, wasted: int, end: Settlement | _Unknown
+        self,
+        call: Call,
+        state: str,
+        source: str | None,
+        usage: Usage,
+        wasted: int,
+        end: Settlement | _Unknown,
     ) -> UsageRow:
         # One comparison for five counts: or-ed together they are negative or too large if any of them is.
         if not 0 <= usage.prompt | usage.completion | usage.cached | usage.reasoning | wasted <= _MOST:
@@ -83,7 +89,9 @@ _UNKNOWN = _Unknown()
 
 
 def _bounded(usage: Usage) -> Usage:
-    return Usage(_within(usage.prompt), _within(usage.completion), _within(usage.cached), _within(usage.reasoning))
+    return Usage(
+        _within(usage.prompt), _within(usage.completion), _within(usage.cached), _within(usage.reasoning)
+    )
 
 
 def _within(tokens: int) -> int:

@@ -70,7 +70,7 @@ class StoreLedger:
         self._options = options or LedgerOptions()
         self._committed = committed
         self._queued: dict[str, UsageRow] = {}
-        self._writing: dict[str, UsageRow] = {}
+        self._writing: list[UsageRow] = []
         self._batch = Commit()
         self._timer: Timer | None = None
         self._late: set[Commit] = set()
@@ -145,12 +145,11 @@ class StoreLedger:
         """Write everything queued up to now, as long as it takes."""
         batch, timer = self._batch, self._timer
         self._batch, self._timer = Commit(), None
-        self._writing, self._queued = self._queued, {}
+        self._writing, self._queued = list(self._queued.values()), {}
         while self._writing:
-            some = [row for row, _ in zip(self._writing.values(), range(self._options.batch), strict=False)]
+            some = self._writing[: self._options.batch]
             if await self._written(some):
-                for row in some:
-                    del self._writing[row.call_id]
+                del self._writing[: len(some)]
             else:
                 await self._clock.sleep(self._options.retry)
         if timer is not None:

@@ -49,6 +49,7 @@ class House:
     hearing: Hearing
     reread: Callable[[], Settings] | None = None
     reload_successful: bool = True
+    connections: Callable[[], int] = lambda: 0
     metrics: Metrics = field(init=False)
     _sampling: asyncio.Task[None] | None = None
 
@@ -110,7 +111,7 @@ class House:
         return {
             "state": self.lifecycle.state.name.lower(),
             "version": __version__,
-            "connections": self.lifecycle.inflight(),
+            "connections": self.connections(),
             "ledger_pending": self.storage.ledger.pending,
             **self.fleet.status(),
         }
