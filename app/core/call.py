@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from app.core.tenant import Decision, Key, Tenant
 
 
-class Attempt(Struct, frozen=True):
+class Attempt(Struct, frozen=True, gc=False):
     """One try at one endpoint, as the explanation and the logs show it; seconds since arrival."""
 
     endpoint: str

@@ -21,7 +21,7 @@ class Outcome(Enum):
     IGNORED = "ignored"
 
 
-class Usage(Struct, frozen=True):
+class Usage(Struct, frozen=True, gc=False):
     """Tokens; `cached` is part of `prompt`, `reasoning` is part of `completion`."""
 
     prompt: int = 0
@@ -37,7 +37,7 @@ class Usage(Struct, frozen=True):
 NO_USAGE = Usage()
 
 
-class Settlement(Struct, frozen=True):
+class Settlement(Struct, frozen=True, gc=False):
     """The end of one attempt, or of a call; times in seconds from its start.
 
     `finish` is the engine's finish reason, or hang_up, timeout, cut; `status` what the caller got

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 DEATHS = 2
 """Connections that one call may see die before it is suspected of killing endpoints."""
 
+BUSY_FOR = 1.0
+"""Seconds a caller is told to wait when none of the busy endpoints said for how long they are."""
+
 _LEAST_TELLING_FIRST = (EndpointRefused, ModelMissing, ConnectFailed, ConnectTimeout, EndpointBusy)
 
 
@@ -182,4 +185,7 @@ def _verdict(failures: list[EndpointError]) -> GatewayError:
         type(f) is not type(ranked) for f in failures
     ):
         return NoHealthyEndpoint()
+    if isinstance(ranked, EndpointBusy):
+        waits = [failure.retry_after for failure in failures if failure.retry_after is not None]
+        return EndpointBusy(retry_after=max(waits, default=BUSY_FOR))
     return ranked

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from app.core.errors import GatewayError, NoHealthyEndpoint, Overloaded
-from app.core.failures import ConnectFailed, ConnectTimeout, TotalTimeout
+from app.core.failures import ConnectFailed, ConnectTimeout, EndpointBusy, TotalTimeout
 from app.core.guard import Lease
 from app.core.outcome import ABANDONED, Outcome, Settlement
 from app.core.reply import Reply
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from app.gateway.exchange import JsonExchange, StreamExchange
     from app.resilience.deadline import TimeoutOptions
 
-UNSERVED = (NoHealthyEndpoint, Overloaded, ConnectFailed, ConnectTimeout)
+UNSERVED = (NoHealthyEndpoint, Overloaded, ConnectFailed, ConnectTimeout, EndpointBusy)
 """Nobody of the model could take the call: its fallbacks may."""
 
 

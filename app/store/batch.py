@@ -72,7 +72,7 @@ class SqliteBatch:
         connection = self._connection or self._open()
         try:
             connection.execute("BEGIN IMMEDIATE")
-            # The driver binds exact tuples faster than named ones: 3 µs a row.
+            # The driver binds exact tuples faster than named ones, by some 2 µs a row.
             connection.executemany(statement, map(tuple, rows))
             connection.execute("COMMIT")
         except BaseException:

@@ -61,9 +61,23 @@ def test_wasted_is_what_attempts_made_that_did_not_end_well():
     assert ENTRIES.settled(call, Settlement(Outcome.IGNORED, Usage(1, 100))).wasted_tokens == 111
 
 
+@pytest.mark.parametrize("name", ["prompt", "completion", "cached", "reasoning"])
+@pytest.mark.parametrize(("count", "written"), [(-1, 0), (2**63 - 1, 2**63 - 1), (2**63, 2**63 - 1)])
+def test_each_count_fits_its_column(name, count, written):
+    row = ENTRIES.settled(make_call(), Settlement(Outcome.SUCCESS, Usage(**{name: count})))
+    assert getattr(row, f"{name}_tokens") == written
+
+
+def test_a_forged_count_of_a_lost_attempt_fits_its_column_too():
+    end = Settlement(Outcome.SUCCESS, Usage(1, 2))
+    assert ENTRIES.settled(make_call(attempts=[failed(2**62)] * 4), end).wasted_tokens == 2**63 - 1
+    assert ENTRIES.settled(make_call(attempts=[failed(-5)] * 2), end).wasted_tokens == 0
+
+
 def test_a_forged_count_or_word_cannot_keep_others_from_being_written():
     forged = Settlement(Outcome.SUCCESS, Usage(-5, 10**30), finish="a\x00b\n" + "x" * 100)
     row = ENTRIES.settled(make_call(served_model="m\ud800"), forged)
     assert (row.prompt_tokens, row.completion_tokens) == (0, 2**63 - 1)
+    assert row.cost == pytest.approx(2 * (2**63 - 1) / 1e6)
     assert row.finish == "ab" + "x" * 30
     assert row.served_model == "m"
