@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.core.errors import GatewayError, HeadersTooLarge, InvalidRequest, RequestTimeout, RequestTooLarge
-from app.server.answer import CloseDelimited
+from app.server.answer import Answer, CloseDelimited
 from app.server.connection import Connection
 from app.server.head import head_without, judge_head, split_target
 from app.server.proxies import caller_address
@@ -115,7 +115,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         scope = self._scope(version)
-        cycle = (CloseDelimited if version == "1.0" else RequestResponseCycle)(
+        cycle = (CloseDelimited if version == "1.0" else Answer)(
             scope=scope,
             transport=self.transport,
             flow=self.flow,
