@@ -8,6 +8,7 @@ from app.gateway.attempt import Sender
 from app.gateway.catalog import Catalog, Model
 from app.gateway.dispatch import Dispatch
 from app.gateway.outbound import Outbounds
+from app.gateway.pace import Pace
 from app.gateway.serve import Gateway
 from app.resilience.budget import RetryBudget
 from app.resilience.deadline import FirstByte, TimeoutOptions
@@ -72,6 +73,7 @@ class Rig:
         self.ledger = MemoryLedger()
         self.ear = Ear()
         self.guard = CountingGuard()
+        self.pace = Pace()
         self.model = model or Model("m")
         self.pools = FakePools(self.pool)
         self.timeouts = TimeoutOptions(
@@ -92,6 +94,7 @@ class Rig:
             dispatch,
             self.ear,
             lambda model: self.timeouts,
+            self.pace,
             self.clock,
         )
 

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from app.core.errors import InvalidRequest, ModelNotFound
+from app.core.errors import InvalidRequest, ModelNotFound, NoHealthyEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,13 +53,18 @@ class Catalog:
         self._shadowed: set[str] = set()
 
     def resolve(self, name: str | None, key: Key) -> Model:
-        """The model behind a name, if this key may use it. Raises ModelNotFound, InvalidRequest."""
+        """The model behind a name, if this key may use it.
+
+        Raises ModelNotFound, InvalidRequest, or NoHealthyEndpoint while no endpoint has named any model.
+        """
         name = name or self._default
         if name is None:
             raise InvalidRequest("Name a model.", param="model")
         real = self._real_name(name)
         if self._pools.pool(real) is None:
-            raise ModelNotFound(param="model")
+            if self._pools.models() or self._models:
+                raise ModelNotFound(param="model")
+            raise NoHealthyEndpoint
         if not key.may_use(name, real):
             logger.info("key %s may not use the model it asked for", key.id)
             raise ModelNotFound(param="model")

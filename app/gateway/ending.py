@@ -21,22 +21,41 @@ if TYPE_CHECKING:
     from app.core.guard import Lease
     from app.core.outcome import Usage, UsageSource
     from app.core.ports import Endpoint, Ledger, Observer
+    from app.gateway.pace import Pace
     from app.resilience.deadline import Deadline
 
 
 class Ending:
     """Owns a call's lease and deadline from admission to settlement."""
 
-    __slots__ = ("_clock", "_endpoint", "_ledger", "_observer", "_started", "call", "deadline", "lease")
+    __slots__ = (
+        "_clock",
+        "_endpoint",
+        "_ledger",
+        "_observer",
+        "_pace",
+        "_started",
+        "call",
+        "deadline",
+        "lease",
+    )
 
     def __init__(
-        self, call: Call, lease: Lease, deadline: Deadline, ledger: Ledger, observer: Observer, clock: Clock
+        self,
+        call: Call,
+        lease: Lease,
+        deadline: Deadline,
+        ledger: Ledger,
+        observer: Observer,
+        pace: Pace,
+        clock: Clock,
     ) -> None:
         self.call = call
         self.lease = lease
         self.deadline = deadline
         self._ledger = ledger
         self._observer = observer
+        self._pace = pace
         self._clock = clock
         self._endpoint: EndpointSpec | None = None
         self._started = 0.0
@@ -85,7 +104,7 @@ class Ending:
         self.settle(
             Settlement(
                 outcome=error.outcome if isinstance(error, EndpointError) else Outcome.IGNORED,
-                usage=self._with_prompt(usage),
+                usage=self._completed(usage, source),
                 usage_source=source,
                 status=error.status,
                 first_byte=self.call.first_byte,
@@ -104,7 +123,7 @@ class Ending:
         self.settle(
             Settlement(
                 outcome=Outcome.IGNORED,
-                usage=self._with_prompt(usage),
+                usage=self._completed(usage, source),
                 usage_source=source,
                 status=stopped.status,
                 first_byte=self.call.first_byte,
@@ -116,11 +135,15 @@ class Ending:
             )
         )
 
-    def _with_prompt(self, usage: Usage) -> Usage:
-        """An engine that was asked has read the prompt, whether or not it got to say so."""
-        if usage.prompt or self.call.endpoint is None:
+    def _completed(self, usage: Usage, source: UsageSource) -> Usage:
+        """An engine that was asked has read the prompt and has generated, whether or not it got to say so."""
+        call = self.call
+        if call.dispatched_at is None or source == "upstream":
             return usage
-        return replace(usage, prompt=self.call.prompt_estimate)
+        if source == "estimated":
+            worked = self._clock.monotonic() - call.dispatched_at
+            usage = replace(usage, completion=max(usage.completion, self._pace.generated(call, worked)))
+        return usage if usage.prompt else replace(usage, prompt=call.prompt_estimate)
 
     @property
     def elapsed(self) -> float:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from app.gateway.catalog import Catalog, Model
     from app.gateway.dispatch import Dispatch
     from app.gateway.exchange import JsonExchange, StreamExchange
+    from app.gateway.pace import Pace
     from app.resilience.deadline import TimeoutOptions
 
 UNSERVED = (NoHealthyEndpoint, Overloaded, ConnectFailed, ConnectTimeout, EndpointBusy)
@@ -40,6 +41,7 @@ class Gateway:
         dispatch: Dispatch,
         observer: Observer,
         timeouts: Callable[[str], TimeoutOptions],
+        pace: Pace,
         clock: Clock,
     ) -> None:
         self.catalog = catalog
@@ -48,6 +50,7 @@ class Gateway:
         self._dispatch = dispatch
         self._observer = observer
         self._timeouts = timeouts
+        self._pace = pace
         self._clock = clock
 
     async def serve(self, call: Call, model: Model) -> Reply:
@@ -65,7 +68,7 @@ class Gateway:
                 self._observer.rejected(call, error)
             raise
         deadline = Deadline(self._clock)
-        ending = Ending(call, lease, deadline, self._ledger, self._observer, self._clock)
+        ending = Ending(call, lease, deadline, self._ledger, self._observer, self._pace, self._clock)
         try:
             deadline.until(self._limit(call, model), TotalTimeout)
             deadline.start()

@@ -38,7 +38,7 @@ class Checkup:
         self._completion_at = -math.inf
 
     async def __call__(self) -> float:
-        """Returns the seconds until the next."""
+        """Returns the seconds until the next; good probes follow each other faster while they are counted."""
         started = self._clock.monotonic()
         healthy = await self._healthy()
         if healthy:
@@ -51,9 +51,11 @@ class Checkup:
             self._fail(started)
         endpoint = self._endpoint
         settled = endpoint.standing.health == "up" and endpoint.breaker.state == "closed"
-        if settled and not endpoint.standing.draining:
+        if settled and endpoint.catalogue.known and not endpoint.standing.draining:
             return self._options.interval
-        return self._options.interval_down
+        pace, enough = self._options.interval_down, self._options.healthy_after
+        counting = 0 < self._good < enough or 0 < self._since_open < enough
+        return pace / enough if counting else pace
 
     async def _healthy(self) -> bool:
         """A 200 will do: vLLM puts nothing in it, others do."""

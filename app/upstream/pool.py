@@ -146,7 +146,7 @@ class ModelPool:
         """
         if self._calm and not tried:
             picked = self._pick(call, self.choice.groups[0])
-            if picked.steady and picked.has_room:
+            if picked.has_room and picked.available:
                 return picked
         out = self.ejected()
         if out and any(e.available for e in self.endpoints if e.name not in out and e.name not in tried):

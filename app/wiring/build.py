@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from app.core.clock import Clock
-    from app.core.ports import Observer, Transport
+    from app.core.ports import Transport
     from app.resilience.deadline import TimeoutOptions
     from app.settings import Settings
+    from app.wiring.hearing import Hearing
     from app.wiring.storage import Storage
 
 
@@ -56,7 +57,7 @@ async def build(
     transport = transport or _transport(settings, clock)
     control = ControlPlane(clock)
     lifecycle = Lifecycle()
-    gateway = _line(settings, clock, storage, fleet, catalog, hearing.observers, transport)
+    gateway = _line(settings, clock, storage, fleet, catalog, hearing, transport)
     edge = _edge(settings, lifecycle)
     return House(
         settings=settings,
@@ -89,13 +90,13 @@ def _line(
     storage: Storage,
     fleet: Fleet,
     catalog: Catalog,
-    observer: Observer,
+    hearing: Hearing,
     transport: Transport,
 ) -> Gateway:
     def timeouts(model: str, endpoint: str | None = None) -> TimeoutOptions:
         return fleet.plan.resilience_for(model, endpoint).timeouts
 
-    retry = settings.resilience.retry
+    observer, retry = hearing.observers, settings.resilience.retry
     salt = storage.cache_salt if settings.policy.cache_salt == "tenant" else None
     dispatch = Dispatch(
         Sender(transport, Outbounds(salt), timeouts, clock),
@@ -105,7 +106,7 @@ def _line(
         clock,
     )
     guards = (LedgerGuard(storage.ledger), LimitGuard(storage.limiter))
-    return Gateway(catalog, guards, storage.ledger, dispatch, observer, timeouts, clock)
+    return Gateway(catalog, guards, storage.ledger, dispatch, observer, timeouts, hearing.pace, clock)
 
 
 def _edge(settings: Settings, lifecycle: Lifecycle) -> Edge:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app import __version__
+from app.gateway.pace import Pace
 from app.telemetry.access import AccessLog
 from app.telemetry.decisions import DecisionLog
 from app.telemetry.exposition import Metrics, Readings
@@ -33,6 +34,7 @@ class Hearing:
     decisions: DecisionLog
     inflight: InFlightTable
     lag: LoopLag
+    pace: Pace
     observers: Observers
 
     def metrics(self, fleet: Fleet, storage: Storage, reload_successful: Callable[[], bool]) -> Metrics:
@@ -52,14 +54,15 @@ def open_ears(settings: Settings, clock: Clock) -> Hearing:
     """The access log goes to standard output."""
     calls = CallMetrics(settings.metrics)
     access = AccessLog(settings.logging.access, _write_out, clock)
-    decisions = DecisionLog()
+    decisions, pace = DecisionLog(), Pace()
     return Hearing(
         calls=calls,
         access=access,
         decisions=decisions,
         inflight=InFlightTable(clock, access.closed),
         lag=LoopLag(clock),
-        observers=Observers([calls, access, decisions]),
+        pace=pace,
+        observers=Observers([calls, access, decisions, pace]),
     )
 
 

@@ -95,7 +95,7 @@ async def test_down_after_three_bad_probes_and_up_after_two_good(
     assert endpoint.standing.health == "down"
     assert pauses == [OPTIONS.interval, OPTIONS.interval, OPTIONS.interval_down]
     engine.health = 200
-    assert await checkup() == OPTIONS.interval_down
+    assert await checkup() == OPTIONS.interval_down / 2
     assert endpoint.standing.health == "down"
     assert await checkup() == OPTIONS.interval
     assert endpoint.standing.health == "up"
@@ -143,7 +143,7 @@ async def test_a_breaker_opened_by_connect_failures_is_told_of_two_good_probes(
         await checkup()
         clock.advance(5)
     break_open(endpoint, REFUSED)
-    assert await checkup() == OPTIONS.interval_down
+    assert await checkup() == OPTIONS.interval_down / 2
     assert endpoint.breaker.state == "open"
     clock.advance(1)
     await checkup()
@@ -184,7 +184,7 @@ async def test_health_alone_never_readmits_an_endpoint_that_failed(
     break_open(endpoint, FAILURE)
     engine.models = ()
     for _ in range(10):
-        assert await checkup() == OPTIONS.interval_down
+        assert await checkup() in {OPTIONS.interval_down / 2, OPTIONS.interval_down}
         clock.advance(1)
     assert endpoint.breaker.state == "open"
 

@@ -1,0 +1,63 @@
+"""How fast models answer, learnt from what they finished; for calls that end before any usage was seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from app.core.outcome import Outcome
+
+if TYPE_CHECKING:
+    from app.core.call import Call
+    from app.core.endpoint import EndpointSpec
+    from app.core.errors import GatewayError
+    from app.core.outcome import Settlement
+
+WEIGHT = 0.1
+"""Of the newest call."""
+
+
+class Speed(NamedTuple):
+    """Seconds to the first token, and tokens a second from then on."""
+
+    first: float
+    rate: float
+
+    def towards(self, newest: Speed) -> Speed:
+        return Speed(
+            self.first + WEIGHT * (newest.first - self.first), self.rate + WEIGHT * (newest.rate - self.rate)
+        )
+
+
+class Pace:
+    """An Observer. Models are as many as the fleet serves; JSON answers do not show their first token."""
+
+    def __init__(self) -> None:
+        self._speeds: dict[tuple[str, bool], Speed] = {}
+
+    def rejected(self, call: Call, error: GatewayError) -> None:
+        """Teaches nothing."""
+
+    def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
+        """The call's own end is heard of."""
+
+    def settled(self, call: Call, settlement: Settlement) -> None:
+        if settlement.outcome is not Outcome.SUCCESS or not settlement.usage.completion:
+            return
+        first = (settlement.first_byte or 0.0) if call.streams else 0.0
+        generating = settlement.elapsed - first
+        if generating <= 0:
+            return
+        name = (call.target, call.streams)
+        newest = Speed(first, settlement.usage.completion / generating)
+        known = self._speeds.get(name)
+        self._speeds[name] = newest if known is None else known.towards(newest)
+
+    def generated(self, call: Call, elapsed: float) -> int:
+        """Completion tokens that an engine has probably made after `elapsed` seconds; 0 while unknown."""
+        speed = self._speeds.get((call.target, call.streams)) or self._speeds.get(
+            (call.target, not call.streams)
+        )
+        if speed is None:
+            return 0
+        tokens = int(max(0.0, elapsed - speed.first) * speed.rate)
+        return tokens if call.completion_limit is None else min(tokens, call.completion_limit)

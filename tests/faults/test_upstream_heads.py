@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import asyncio
+import gzip
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from app.simulator import Simulator
+from tests.faults.behaviours import (
+    END,
+    EVENT,
+    JSON,
+    OK,
+    SSE,
+    answers_with_a_bomb,
+    chunk,
+    closes_at_once,
+    dripping,
+    flooding,
+    never_answers,
+    resets_at_once,
+    saying,
+    saying_then_fin,
+    saying_then_silence,
+    whole,
+)
+from tests.house import at, calls, running
+from tests.line import DONE, WHOLE, answer
+from tests.scripted import misbehaving
+
+PROBES = {"interval": 60, "interval_down": 60}
+ANSWER = answer()
+GZIP = b"content-encoding: gzip\r\n"
+
+BAD = {
+    "U13 bad chunk": saying_then_fin(SSE, b"ZZ\r\n"),
+    "U14 length too long": saying_then_fin(JSON + b"content-length: 5000\r\n\r\n" + ANSWER),
+    "U17 not HTTP": saying_then_fin(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "U18 closed": closes_at_once,
+    "U18 reset": resets_at_once,
+    "U20 endless headers": flooding(OK, b"x-many: " + b"a" * 8000 + b"\r\n"),
+    "U21 endless 1xx": flooding(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "U22 status 999": saying(whole(ANSWER, b"999 odd")),
+    "U22 status 000": saying_then_fin(whole(ANSWER, b"000 odd")),
+    "U22 status 101": saying_then_fin(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n"),
+    "U23 redirect": saying(whole(b"", b"307 go", b"location: http://169.254.169.254/\r\n")),
+    "U24 compressed": saying(whole(gzip.compress(ANSWER), extra=GZIP)),
+    "U25 bomb": answers_with_a_bomb,
+    "U26 not what it says": saying(whole(ANSWER, extra=GZIP)),
+    "U35 a page": saying(whole(b"<html><body>It works!</body></html>")),
+    "empty answer": saying(whole(b"")),
+}
+"""By the case; each answers a chat like this."""
+
+
+@asynccontextmanager
+async def fleet(*behaviours, healthy=0, **settings):
+    """A gateway before so many misbehaving endpoints, then so many good ones."""
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(misbehaving(behaviour)) for behaviour in behaviours]
+        good = [Simulator(ttft=0.001, itl=0.001) for _ in range(healthy)]
+        rows = [at(endpoint, models=["tiny"]) for endpoint in (*servers, *good)]
+        given = {"health": PROBES, "routing": {"strategy": "round_robin"}} | settings
+        yield await stack.enter_async_context(running(rows, **given)), servers
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("case", BAD)
+async def test_bad_answer_costs_the_caller_nothing_while_another_endpoint_is_well(case, stream):
+    async with fleet(BAD[case], healthy=1) as (gateway, _):
+        reply = await gateway.ask("short", stream=stream)
+        assert reply.status_code == 200
+        assert reply.text.endswith("data: [DONE]\n\n") if stream else reply.json()["choices"]
+        assert len(calls(*gateway.simulators)) == 1
+        row = await gateway.row()
+        assert (row.state, row.endpoint, row.attempts) == ("settled", "gpu-b", 2)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("case", BAD)
+async def test_bad_answer_of_every_endpoint_is_a_502_in_our_shape(case, stream):
+    async with fleet(BAD[case], BAD[case]) as (gateway, _):
+        reply = await gateway.ask("short", stream=stream)
+        assert reply.status_code == 502
+        assert reply.json()["error"]["code"] in ("bad_upstream", "upstream_error")
+        assert reply.headers["x-should-retry"] == "false"
+        assert [row.state for row in await gateway.rows()] == ["void"]
+
+
+async def test_u15_poison_behind_an_answer_reaches_nobody():
+    poisoned = saying(whole(ANSWER) + b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nPOISON")
+    async with fleet(poisoned) as (gateway, (server,)):
+        for _ in range(5):
+            reply = await gateway.ask()
+            assert (reply.status_code, "POISON" in reply.text) == (200, False)
+        assert (
+            len(
+                {
+                    request.connection
+                    for request in server.log.requests
+                    if request.path.endswith("chat/completions")
+                }
+            )
+            == 5
+        )
+
+
+async def test_u16_two_framings_at_once_are_refused_or_one_of_them_is_followed():
+    smuggling = saying_then_fin(
+        JSON + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(ANSWER) + END
+    )
+    async with fleet(smuggling) as (gateway, _):
+        reply = await gateway.ask()
+        assert reply.status_code in (200, 502)
+        assert reply.status_code == 502 or reply.json()["usage"]
+        assert "transfer-encoding" not in reply.headers
+
+
+@pytest.mark.parametrize("case", ["never answers", "half a head", "head alone"])
+async def test_u03_u05_silence_before_the_first_event_is_a_504_at_the_limit(case):
+    behaviour = {
+        "never answers": never_answers,
+        "half a head": saying_then_silence(b"HTTP/1.1 200 OK\r\ncontent-ty"),
+        "head alone": saying_then_silence(SSE),
+    }[case]
+    async with fleet(behaviour, healthy=1, resilience={"timeouts": {"first_byte": 0.3}}) as (
+        gateway,
+        (server,),
+    ):
+        began = asyncio.get_running_loop().time()
+        reply = await gateway.ask(stream=True)
+        took = asyncio.get_running_loop().time() - began
+        assert (reply.status_code, reply.json()["error"]["code"]) == (504, "upstream_first_byte_timeout")
+        assert 0.3 <= took < 1.3
+        assert calls(*gateway.simulators) == []
+        row = await gateway.row()
+        assert (row.state, row.usage_source, row.finish) == ("settled", "estimated", "timeout")
+        async with asyncio.timeout(2):
+            while not server.log.ends:
+                await asyncio.sleep(0.005)
+
+
+async def test_u07_drip_is_ended_by_the_total_time():
+    """No single silence is long."""
+    raw = JSON + b"content-length: %d\r\n\r\n" % len(ANSWER) + ANSWER
+    async with fleet(dripping(raw, 0.02), resilience={"timeouts": {"total": 0.4}}) as (gateway, _):
+        reply = await gateway.ask()
+        assert (reply.status_code, reply.json()["error"]["code"]) == (504, "upstream_total_timeout")
+        assert gateway.house.fleet.endpoints["gpu-a"].breaker.state == "closed"
+
+
+async def test_u07_dripping_stream_is_ended_by_its_total_time():
+    raw = SSE + b"".join(chunk(event) for event in WHOLE)
+    times = {"timeouts": {"stream_total": 0.6, "first_byte": 0.5, "idle": 0.5}}
+    async with fleet(dripping(raw, 0.001), resilience=times) as (gateway, _):
+        reply = await gateway.ask(stream=True)
+        assert "upstream_total_timeout" in reply.text
+        assert "[DONE]" not in reply.text
+
+
+async def test_u12_stream_that_ends_with_its_connection_is_complete_only_if_it_says_so():
+    head = OK + b"content-type: text/event-stream\r\n\r\n"
+    async with fleet(saying_then_fin(head, *WHOLE[:-2])) as (gateway, _):
+        assert "[DONE]" not in (await gateway.ask(stream=True)).text
+    async with fleet(saying_then_fin(head, *WHOLE)) as (gateway, _):
+        assert (await gateway.ask(stream=True)).text.endswith("data: [DONE]\n\n")
+
+
+async def test_u40_event_without_an_end_is_cut_off():
+    """A megabyte is more than any event has."""
+    async with fleet(flooding(SSE, chunk(b"data: " + b"a" * 60_000))) as (gateway, _):
+        reply = await gateway.ask(stream=True)
+        assert reply.status_code == 502 or "[DONE]" not in reply.text
+
+
+async def test_u42_running_usage_is_never_summed_up():
+    async with fleet(saying(SSE, *map(chunk, WHOLE), END)) as (gateway, _):
+        await gateway.ask(stream=True)
+        row = await gateway.row()
+        assert (row.prompt_tokens, row.completion_tokens) == (5, 3)
+
+
+async def test_u43_name_the_endpoint_gives_itself_stays_behind():
+    async with fleet(saying(whole(ANSWER))) as (gateway, _):
+        assert b"m-served" in ANSWER
+        assert (await gateway.ask()).json()["model"] == "tiny"
+
+
+async def test_u44_endpoint_that_says_it_is_well_and_hangs_is_left_out():
+    """Its health is good all the time: what calls see counts for more."""
+    async with fleet(
+        never_answers,
+        healthy=1,
+        resilience={"timeouts": {"first_byte": 0.1}},
+        health={"interval": 0.05, "interval_down": 0.05, "timeout": 0.5},
+    ) as (gateway, (server,)):
+        statuses = [(await gateway.ask("short", stream=True)).status_code for _ in range(30)]
+        seen = sum(request.path == "/v1/chat/completions" for request in server.log.requests)
+        assert seen == statuses.count(504) == 3
+        assert set(statuses) == {200, 504}
+
+
+async def test_u46_u47_endpoint_with_hanging_health_and_garbled_metrics_still_serves():
+    """What calls see of it counts for more than what it says of itself."""
+    endpoint = Simulator(ttft=0.001, itl=0.001)
+    probes = {"interval": 0.02, "interval_down": 0.02, "timeout": 0.25}
+    async with running([endpoint], health=probes, scrape={"interval": 0.1, "timeout": 0.1}) as gateway:
+        endpoint.faults.add("health_hang", count=None)
+        endpoint.faults.add("metrics_garbage", count=None)
+        probed = endpoint.truth.counters.faults
+        while endpoint.truth.counters.faults < probed + 8:
+            assert (await gateway.ask("short")).status_code == 200
+
+
+async def test_done_without_any_event_is_no_answer():
+    async with fleet(saying(SSE, chunk(DONE), END)) as (gateway, _):
+        reply = await gateway.ask(stream=True)
+        assert reply.status_code == 502
+        assert "[DONE]" not in reply.text
+
+
+async def test_stream_of_events_without_a_finish_is_no_answer():
+    async with fleet(saying(SSE, chunk(EVENT), chunk(DONE), END)) as (gateway, _):
+        reply = await gateway.ask(stream=True)
+        assert "[DONE]" not in reply.text
