@@ -185,7 +185,8 @@ async def running(endpoints: Any, *, through: Any = None, ops: bool = False, **s
     """A gateway that serves, quiet again at the end and gone without a trace after it.
 
     Endpoints are simulators (started here), rows made by `at`, or anything with a url. `through` is a
-    transport in place of the configured one; `ops`: with the operators' port too. Settings are nested like the file, over DEFAULTS.
+    transport in place of the configured one; `ops`: with the operators' port too. Settings are nested
+    like the file, over DEFAULTS.
     """
     await _warm_up()
     before = open_files(), len(asyncio.all_tasks())

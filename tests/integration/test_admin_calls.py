@@ -17,7 +17,7 @@ from tests.stores import usage_row
 
 @asynccontextmanager
 async def operated(*simulators):
-    async with running(simulators or [Simulator(ttft=0.001, itl=0.005)]) as gateway:
+    async with running(simulators or [Simulator(ttft=0.001, itl=0.005)], ops=True) as gateway:
         headers = {"authorization": f"Bearer {DEFAULTS['admin_token']}"}
         base = f"{gateway.ops_url}/admin/v1"
         async with httpx.AsyncClient(

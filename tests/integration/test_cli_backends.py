@@ -48,7 +48,7 @@ async def sluice(request, tmp_path, monkeypatch):
         environ = {"SLUICE_DATABASE_URL": url, "SLUICE_URL": ""}
         yield Sluice(f"using the database sqlite:///{tmp_path}/sluice.db", environ, url)
         return
-    async with running([Simulator()]) as gateway:
+    async with running([Simulator()], ops=True) as gateway:
         environ = {"SLUICE_URL": f"{gateway.ops_url}/", "SLUICE_ADMIN_TOKEN": DEFAULTS["admin_token"]}
         url = gateway.house.settings.database_url.get_secret_value()
         yield Sluice(f"asking the gateway at {gateway.ops_url}/", environ, url)
