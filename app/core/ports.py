@@ -118,7 +118,7 @@ class Ledger(Protocol):
     """The book of calls: every call admitted is opened once and ended once, by its id."""
 
     def open(self, call: Call) -> None:
-        """Queue the open row; never waits."""
+        """Queue the open row; never waits. Raises StorageUnavailable when rows cannot be written at present."""
         ...
 
     def settle(self, call: Call, settlement: Settlement) -> Awaitable[None]:

@@ -8,8 +8,6 @@ from app.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from app.core.call import Call
-    from app.core.endpoint import EndpointSpec
-    from app.core.errors import GatewayError
     from app.core.outcome import Settlement
 
 WEIGHT = 0.1
@@ -33,12 +31,6 @@ class Pace:
 
     def __init__(self) -> None:
         self._speeds: dict[tuple[str, bool], Speed] = {}
-
-    def rejected(self, call: Call, error: GatewayError) -> None:
-        """Teaches nothing."""
-
-    def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
-        """The call's own end is heard of."""
 
     def settled(self, call: Call, settlement: Settlement) -> None:
         if settlement.outcome is not Outcome.SUCCESS or not settlement.usage.completion:

@@ -32,7 +32,7 @@ class Answer(RequestResponseCycle):
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
-        lines = [STATUS_LINE[status]]
+        lines, values = [STATUS_LINE[status]], [b""]
         for name, value in (*self.default_headers, *headers):
             if name == b"content-length":
                 self.expected_content_length = int(value)
@@ -40,16 +40,18 @@ class Answer(RequestResponseCycle):
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive = False
                 continue
-            lines.append(b"%b: %b\r\n" % (name, value))
+            lines += (name, b": ", value, b"\r\n")
+            values.append(value)
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
         if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in BODILESS:
             self.chunked_encoding = True
             lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
+        together = b"".join(values)
+        if b"\n" in together or b"\r" in together:
             raise RuntimeError("a line break inside of a header")
-        self.transport.write(head + b"\r\n")
+        lines.append(b"\r\n")
+        self.transport.write(b"".join(lines))
 
     def _continue(self, body: bytes, *, last: bool) -> None:
         if self.scope["method"] == "HEAD":

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from app.core.call import Call
     from app.core.clock import Clock, Timer
-    from app.core.endpoint import EndpointSpec
     from app.core.errors import GatewayError
     from app.core.outcome import Settlement
     from app.telemetry.access_line import AccessLine
@@ -53,9 +52,6 @@ class AccessLog:
             sent = 0 if error.status == 499 else len(error.body())
             elapsed = self._clock.monotonic() - call.arrived
             self._add(access_line(call, error.status, error.code, sent, elapsed, None))
-
-    def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
-        """Attempts are counted in the call's line."""
 
     def settled(self, call: Call, settlement: Settlement) -> None:
         if self._wanted(call):

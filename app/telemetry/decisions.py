@@ -10,7 +10,6 @@ from msgspec.structs import asdict
 
 if TYPE_CHECKING:
     from app.core.call import Attempt, Call
-    from app.core.endpoint import EndpointSpec
     from app.core.errors import GatewayError
     from app.core.outcome import Settlement, Usage
     from app.core.tenant import Decision
@@ -54,9 +53,6 @@ class DecisionLog:
 
     def rejected(self, call: Call, error: GatewayError) -> None:
         self._keep(call, "rejected", error.status, error.code, error.message, None)
-
-    def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
-        """The call's trail holds it."""
 
     def settled(self, call: Call, settlement: Settlement) -> None:
         self._keep(call, settlement.outcome.value, settlement.status, settlement.error_code, None, settlement)

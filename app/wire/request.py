@@ -84,9 +84,10 @@ class Params(Struct, frozen=True):
 
 def read(surface: Surface, body: Mapping[str, Any], policy: Policy) -> Params:
     """Raises InvalidRequest with the field's name as `param`, or ModelNotFound for a name no model can have."""
-    for name in policy.refuse:
-        if body.get(name) is not None:
-            raise InvalidRequest(f"This gateway does not accept the field '{name}'.", param=name)
+    if not body.keys().isdisjoint(policy.refuse):
+        for name in policy.refuse:
+            if body.get(name) is not None:
+                raise InvalidRequest(f"This gateway does not accept the field '{name}'.", param=name)
     if body.get("messages") is not None and not isinstance(body["messages"], list):
         raise InvalidRequest("'messages' must be an array.", param="messages")
     stream = surface.streams and _flag(body, "stream")

@@ -45,6 +45,7 @@ _OPENAI = _Shape(
     cached=("prompt_tokens_details", "cached_tokens"),
     reasoning=("completion_tokens_details", "reasoning_tokens"),
 )
+_PARTS = frozenset({"prompt_tokens_details", "completion_tokens_details", "input_tokens", "output_tokens"})
 _SHAPES: Mapping[Dialect, _Shape] = MappingProxyType(
     {
         "chat": _OPENAI,
@@ -74,6 +75,10 @@ def usage_of(dialect: Dialect, usage: object) -> Reading:
         return Reading(None, suspect=False)
     if not isinstance(usage, dict):
         return Reading(None, suspect=True)
+    if usage.keys().isdisjoint(_PARTS):
+        plain = _plain(usage)
+        if plain is not None:
+            return plain
     shape = _SHAPES[dialect]
     required, *apart = shape.prompt
     parts = [_count(usage.get(required)), *(_count(usage.get(key), absent=0) for key in apart)]
@@ -87,6 +92,14 @@ def usage_of(dialect: Dialect, usage: object) -> Reading:
         Usage(prompt, completion, min(cached or 0, prompt), min(reasoning or 0, completion)),
         suspect=not credible,
     )
+
+
+def _plain(usage: dict[str, Any]) -> Reading | None:
+    """The usage of most answers: two counts and no details; None for any other."""
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if type(prompt) is int and type(completion) is int and 0 <= prompt <= MAX_COUNT >= completion >= 0:
+        return Reading(Usage(prompt, completion), suspect=False)
+    return None
 
 
 def running_usage(stated: re.Match[bytes]) -> Usage:

@@ -14,7 +14,7 @@ from app.gateway.serve import Gateway
 from app.resilience.budget import RetryBudget
 from app.server.lifecycle import Lifecycle
 from app.settings import fleet_plan, offered
-from app.tenancy.guards import LedgerGuard, LimitGuard
+from app.tenancy.guards import LimitGuard
 from app.upstream.control import ControlPlane
 from app.upstream.fleet import Fleet
 from app.upstream.health import Prober
@@ -105,7 +105,7 @@ def _line(
         observer,
         clock,
     )
-    guards = (LedgerGuard(storage.ledger), LimitGuard(storage.limiter))
+    guards = (LimitGuard(storage.limiter),)
     return Gateway(catalog, guards, storage.ledger, dispatch, observer, timeouts, hearing.pace, clock)
 
 
@@ -116,7 +116,7 @@ def _edge(settings: Settings, lifecycle: Lifecycle) -> Edge:
         commit_after=server.commit_after,
         ping=server.ping,
         expose_endpoint=server.expose_endpoint,
-        session_header=settings.routing.session_header.lower(),
+        session_header=settings.routing.session_header.lower().encode(),
         admitting=lambda: not lifecycle.draining,
         client_of=_client,
     )

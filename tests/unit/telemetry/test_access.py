@@ -10,7 +10,7 @@ from app.core.tenant import NOBODY
 from app.telemetry.access import AccessLog
 from app.telemetry.options import AccessOptions
 from tests.clock import FakeClock
-from tests.unit.telemetry.trail import FAILED, GPU_A, a_call, an_end, attempts
+from tests.unit.telemetry.trail import FAILED, a_call, an_end, attempts
 
 FIELDS = [
     "time",
@@ -50,7 +50,6 @@ class Log(AccessLog):
         super().__init__(AccessOptions(**options), self.written.append, self.clock, lambda: chance)
 
     def ended(self, call, settlement):
-        self.attempted(call, GPU_A, settlement)
         self.settled(call, settlement)
         self.closed(call)
 

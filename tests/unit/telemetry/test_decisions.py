@@ -5,13 +5,12 @@ import json
 from app.core.errors import RateLimitExceeded
 from app.core.tenant import Decision
 from app.telemetry.decisions import DecisionLog
-from tests.unit.telemetry.trail import FAILED, GPU_A, a_call, an_end, attempts
+from tests.unit.telemetry.trail import FAILED, a_call, an_end, attempts
 
 
 def test_a_settled_call_is_explained_with_its_attempts():
     log = DecisionLog()
     call = a_call(attempts=attempts(FAILED, an_end()))
-    log.attempted(call, GPU_A, FAILED)
     log.settled(call, an_end())
     told = log.explain("call-1")
     assert (told["asked_model"], told["model"], told["endpoint"]) == ("gpt-4o", "qwen3", "gpu-a")

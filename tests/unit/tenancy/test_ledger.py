@@ -12,7 +12,6 @@ from app.core.outcome import Outcome, Settlement, Usage
 from app.tenancy.calendar import Calendar
 from app.tenancy.commit import Commit
 from app.tenancy.entry import Entries
-from app.tenancy.guards import LedgerGuard
 from app.tenancy.ledger import LedgerOptions, StoreLedger
 from app.tenancy.pricing import Pricing
 from tests.clock import FakeClock, settle
@@ -152,16 +151,15 @@ async def test_an_end_that_is_not_durable_in_time_fails_and_is_written_later(ben
 
 
 async def test_no_new_call_is_admitted_while_the_ledger_is_overdue(bench):
-    guard = LedgerGuard(bench.ledger)
-    (await guard.admit(make_call()))(DONE)
+    bench.ledger.open(make_call())
     bench.rows.down = StorageUnavailable()
     bench.ledger.settle(make_call(), DONE)
     await bench.clock.run(2.1)
     with pytest.raises(StorageUnavailable):
-        await guard.admit(make_call())
+        bench.ledger.open(make_call())
     bench.rows.down = None
     await bench.clock.run(0.3)
-    await guard.admit(make_call())
+    bench.ledger.open(make_call())
 
 
 async def test_calls_that_end_while_the_store_is_away_wait_for_their_own_time(bench):
