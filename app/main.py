@@ -12,7 +12,7 @@ from starlette.routing import Route
 from app.admin import admin_router
 from app.api import health, me, models, problems
 from app.api.identity import client_request_id, new_call_id
-from app.api.intake import Headers
+from app.api.intake import headers_of
 from app.server.allow import allowing
 from app.wiring.operators import operate
 
@@ -44,7 +44,7 @@ def _identified(scope: Scope, send: Send) -> Send:
     """Every answer carries an id, and is what its content type says."""
     if scope["type"] != "http":
         return send
-    request_id = client_request_id(Headers(scope)) or new_call_id()
+    request_id = client_request_id(headers_of(scope)) or new_call_id()
     extra = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
 
     async def send_with_id(message: Message) -> None:

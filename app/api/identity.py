@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from app.core.errors import InvalidKey
 
 if TYPE_CHECKING:
-    from app.api.intake import Headers
+    from collections.abc import Mapping
+
     from app.core.ports import KeyDirectory
     from app.core.tenant import Key
 
@@ -22,22 +23,22 @@ def new_call_id() -> str:
     return "call-" + (time.time_ns() // 1_000_000).to_bytes(6, "big").hex() + os.urandom(9).hex()
 
 
-def client_request_id(headers: Headers) -> str | None:
+def client_request_id(headers: Mapping[str, str]) -> str | None:
     """The caller's own id, if it is one that may be echoed."""
-    given = headers.get(b"x-request-id")
+    given = headers.get("x-request-id")
     return given if given and _ID.fullmatch(given) else None
 
 
-def secret_of(headers: Headers) -> str:
+def secret_of(headers: Mapping[str, str]) -> str:
     """The key a request carries; empty when it carries none, or none that could be one."""
-    authorization = headers.get(b"authorization")
+    authorization = headers.get("authorization")
     if authorization is None:
-        return headers.text(b"x-api-key").strip()
+        return headers.get("x-api-key", "").strip()
     scheme, _, secret = authorization.partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
 
 
-async def identify(headers: Headers, keys: KeyDirectory) -> Key:
+async def identify(headers: Mapping[str, str], keys: KeyDirectory) -> Key:
     """Raises InvalidKey or StorageUnavailable."""
     secret = secret_of(headers)
     key = keys.known(secret)

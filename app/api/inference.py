@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.api.identity import client_request_id, identify, new_call_id
-from app.api.intake import Headers, check_media_type, read_body
+from app.api.intake import WANTED, check_media_type, headers_of, read_body
 from app.api.relay import Relay
 from app.core.call import Call
 from app.core.errors import CallerGone, GatewayError, InvalidRequest, ShuttingDown
@@ -18,7 +18,7 @@ from app.wire.surfaces import SURFACES
 from app.wire.tokens import estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TRAVELLING = (("traceparent", b"traceparent"), ("tracestate", b"tracestate"))
+TRAVELLING = ("traceparent", "tracestate")
 """Headers of the caller that go on to the endpoint."""
 
 
@@ -42,7 +42,7 @@ class Edge:
     commit_after: float
     ping: float
     expose_endpoint: bool
-    session_header: bytes
+    session_header: str
     admitting: Callable[[], bool]
     client_of: Callable[[Scope], str]
 
@@ -67,10 +67,11 @@ class Inference:
         self._inflight = inflight
         self._observer = observer
         self._clock = clock
+        self._wanted = WANTED | {edge.session_header.encode(): edge.session_header}
         self.paths = {path.encode(): surface for path, surface in SURFACES.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope)
+        headers = headers_of(scope, self._wanted)
         call = self._arrived(scope, headers)
         relay = Relay(call, self._edge, self._inflight, self._clock, scope, receive, send)
         try:
@@ -92,7 +93,7 @@ class Inference:
             return
         await relay.run(self._gateway, model)
 
-    def _arrived(self, scope: Scope, headers: Headers) -> Call:
+    def _arrived(self, scope: Scope, headers: Mapping[str, str]) -> Call:
         now = self._clock.monotonic()
         return Call(
             id=new_call_id(),
@@ -104,14 +105,14 @@ class Inference:
             started_at=self._clock.time(),
             deadline=float("inf"),
             client_request_id=client_request_id(headers),
-            headers={name: value for name, raw in TRAVELLING if (value := headers.get(raw)) is not None},
+            headers={name: headers[name] for name in TRAVELLING if name in headers},
             remote_addr=self._edge.client_of(scope),
-            user_agent=headers.text(b"user-agent"),
-            referer=headers.text(b"referer"),
+            user_agent=headers.get("user-agent", ""),
+            referer=headers.get("referer", ""),
             session=headers.get(self._edge.session_header),
         )
 
-    async def _admit(self, call: Call, headers: Headers, receive: Receive) -> Model:
+    async def _admit(self, call: Call, headers: Mapping[str, str], receive: Receive) -> Model:
         """Fill in who calls and what is wanted. Raises GatewayError."""
         if not self._edge.admitting():
             raise ShuttingDown
@@ -131,9 +132,9 @@ class Inference:
         return model
 
     @staticmethod
-    def _deadline(headers: Headers, arrived: float) -> float:
+    def _deadline(headers: Mapping[str, str], arrived: float) -> float:
         """A caller's own limit can only shorten what the configuration allows."""
-        given = headers.get(b"x-request-timeout-ms")
+        given = headers.get("x-request-timeout-ms")
         if given is None:
             return float("inf")
         if not given.isdigit() or not int(given):

@@ -7,40 +7,37 @@ from typing import TYPE_CHECKING
 from app.core.errors import CallerGone, RequestTooLarge, UnsupportedMediaType
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.types import Receive, Scope
 
 
-class Headers:
-    """A request's headers by lower-case name, decoded as they are asked for; of repeated ones the first counts."""
-
-    __slots__ = ("_raw",)
-
-    def __init__(self, scope: Scope) -> None:
-        self._raw: dict[bytes, bytes] = dict(reversed(scope["headers"]))
-
-    def get(self, name: bytes) -> str | None:
-        value = self._raw.get(name)
-        return None if value is None else value.decode("latin-1")
-
-    def text(self, name: bytes) -> str:
-        """Empty when there is no such header."""
-        value = self._raw.get(name)
-        return "" if value is None else value.decode("latin-1")
+WANTED = {
+    name.encode(): name
+    for name in (
+        "authorization", "x-api-key", "content-type", "content-encoding", "content-length", "user-agent",
+        "referer", "x-request-id", "x-request-timeout-ms", "traceparent", "tracestate",
+    )
+}  # fmt: skip
 
 
-def check_media_type(headers: Headers) -> None:
+def headers_of(scope: Scope, wanted: Mapping[bytes, str] = WANTED) -> dict[str, str]:
+    """Those that mean something here, by lower-case name; of repeated ones the first counts."""
+    raw = reversed(scope["headers"])
+    return {wanted[name]: value.decode("latin-1") for name, value in raw if name in wanted}
+
+
+def check_media_type(headers: Mapping[str, str]) -> None:
     """JSON in any spelling, never compressed. Raises UnsupportedMediaType."""
-    media, _, _ = headers.text(b"content-type").partition(";")
-    if media.strip().lower() != "application/json" or headers.text(b"content-encoding") not in {
-        "",
-        "identity",
-    }:
+    media, _, _ = headers.get("content-type", "").partition(";")
+    plain = headers.get("content-encoding", "identity") == "identity"
+    if media.strip().lower() != "application/json" or not plain:
         raise UnsupportedMediaType
 
 
-async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
+async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
     """Raises RequestTooLarge as soon as the limit is known to be crossed, CallerGone when cut."""
-    announced = headers.text(b"content-length")
+    announced = headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise RequestTooLarge
     message = await receive()

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from app.api.identity import identify
-from app.api.intake import Headers
+from app.api.intake import headers_of
 from app.core.clock import SystemClock
 from app.store.reports import UsageFilter
 
@@ -31,7 +31,7 @@ def router(keys: KeyDirectory, limiter: Limiter, usage: Reports, clock: Clock | 
 
     @routes.get("/v1/me")
     async def me(request: Request) -> JSONResponse:
-        key = await identify(Headers(request.scope), keys)
+        key = await identify(headers_of(request.scope), keys)
         mine = UsageFilter(tenant_id=key.tenant.id, key_id=key.id, start=clock.time() - PERIOD)
         about = _about(key) | {
             "limits": await _limits(key, limiter),

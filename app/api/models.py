@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
 from app.api.identity import identify
-from app.api.intake import Headers
+from app.api.intake import headers_of
 from app.core.errors import ModelNotFound
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def router(catalog: Catalog, keys: KeyDirectory) -> APIRouter:
     routes = APIRouter()
 
     async def key_of(request: Request) -> Key:
-        return await identify(Headers(request.scope), keys)
+        return await identify(headers_of(request.scope), keys)
 
     @routes.get("/v1/models")
     async def list_models(request: Request) -> JSONResponse:

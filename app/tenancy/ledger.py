@@ -41,7 +41,7 @@ class LedgerOptions(BaseModel, frozen=True, extra="forbid"):
 
     commit: Literal["store"] = "store"
     max_wait: Seconds = 2.0
-    pace: Seconds = 0.005
+    pace: Seconds = 0.01
     batch: int = Field(default=500, gt=0)
     retry: Seconds = 0.25
     journal: JournalOptions = JournalOptions()

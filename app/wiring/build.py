@@ -116,7 +116,7 @@ def _edge(settings: Settings, lifecycle: Lifecycle) -> Edge:
         commit_after=server.commit_after,
         ping=server.ping,
         expose_endpoint=server.expose_endpoint,
-        session_header=settings.routing.session_header.lower().encode(),
+        session_header=settings.routing.session_header.lower(),
         admitting=lambda: not lifecycle.draining,
         client_of=_client,
     )

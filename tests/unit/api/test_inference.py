@@ -76,7 +76,7 @@ class House:
             Policy(),
             Edge(
                 max_body=10_000,
-                session_header=b"x-user-id",
+                session_header="x-user-id",
                 admitting=lambda: self.admitting,
                 client_of=lambda scope: scope["client"][0],
                 **self.edge,

@@ -74,7 +74,7 @@ async def test_a_call_is_opened_then_settled(bench):
     call = make_call(id="a")
     bench.ledger.open(call)
     await settle()
-    await bench.clock.run(0.005)
+    await bench.clock.run(0.01)
     await bench.ledger.settle(call, DONE)
     assert states(bench) == [[("a", "open")], [("a", "settled")]]
     assert bench.commits == [(1, 0.0), (1, 0.0)]
@@ -117,7 +117,7 @@ async def test_a_large_backlog_is_written_in_pieces():
 async def test_commits_keep_their_pace_under_load(bench):
     await bench.ledger.settle(make_call(), DONE)
     second = asyncio.ensure_future(anext_of(bench.ledger.settle(make_call(), DONE)))
-    await bench.clock.run(0.004)
+    await bench.clock.run(0.009)
     assert len(bench.rows.writes) == 1
     await bench.clock.run(0.001)
     await second
