@@ -26,5 +26,13 @@ class LeastLoad:
         self._order = SmoothOrder()
 
     def pick(self, call: Call, endpoints: Sequence[Endpoint]) -> Endpoint:
-        best = least(endpoints, [endpoint.load for endpoint in endpoints])
-        return best[0] if len(best) == 1 else self._order.next(best)
+        best, lowest, equals = endpoints[0], endpoints[0].load, False
+        for endpoint in endpoints[1:]:
+            load = endpoint.load
+            if load < lowest:
+                best, lowest, equals = endpoint, load, False
+            elif load == lowest:
+                equals = True
+        if not equals:
+            return best
+        return self._order.next([endpoint for endpoint in endpoints if endpoint.load == lowest])

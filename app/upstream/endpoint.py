@@ -78,7 +78,8 @@ class LiveEndpoint:
 
     @property
     def has_room(self) -> bool:
-        return self.bulkhead.ready
+        bulkhead = self.bulkhead
+        return bulkhead.inflight < bulkhead.limit
 
     @property
     def inflight(self) -> int:
@@ -86,7 +87,8 @@ class LiveEndpoint:
 
     @property
     def load(self) -> float:
-        return self.inflight / self.spec.weight if self.spec.weight else math.inf
+        weight = self.spec.weight
+        return self.bulkhead.inflight / weight if weight else math.inf
 
     @property
     def latency(self) -> float | None:
