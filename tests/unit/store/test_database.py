@@ -61,7 +61,7 @@ async def test_readers_do_not_wait_for_a_writer(database):
 
 async def test_writers_queue(database):
     async def write(number):
-        async with database.write() as connection:
+        async with database.write(limit=60.0) as connection:
             await connection.execute(insert(meta).values(name=str(number), value=""))
 
     await asyncio.gather(*(write(number) for number in range(20)))
