@@ -83,10 +83,12 @@ async def test_endpoint_that_hangs_is_seen_by_five_calls_at_most():
     fleet = [hanging, *(Simulator(ttft=0.02, itl=0.002) for _ in range(3))]
     timeouts = {"first_byte": 0.5}
     async with running(fleet, resilience={"timeouts": timeouts}) as gateway:
-        breaker = gateway.house.fleet.endpoints["gpu-a"].breaker
+        endpoint = gateway.house.fleet.endpoints["gpu-a"]
+        attempts = gateway.house.hearing.calls.attempts
         work = asyncio.create_task(ask(gateway, 600, 16, streams=lambda number: True))
-        await until(lambda: breaker.state == "open")
-        at_opening = chats(hanging)
+        await until(lambda: endpoint.breaker.state == "open")
+        ended = sum(count for (name, *_), count in attempts.items() if name == "gpu-a")
+        at_opening = ended + endpoint.inflight
         seen = await work
         print(f"{chats(hanging)} of 600 calls reached the endpoint that hangs: {dict(seen)}")
         assert chats(hanging) == at_opening
