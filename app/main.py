@@ -13,6 +13,7 @@ from app.admin import admin_router
 from app.api import health, me, models, problems
 from app.api.identity import client_request_id, new_call_id
 from app.api.intake import headers_of
+from app.api.relay import NOSNIFF
 from app.server.allow import allowing
 from app.wiring.operators import operate
 
@@ -45,11 +46,11 @@ def _identified(scope: Scope, send: Send) -> Send:
     if scope["type"] != "http":
         return send
     request_id = client_request_id(headers_of(scope)) or new_call_id()
-    extra = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
+    extra = [(b"x-request-id", request_id.encode()), NOSNIFF]
+    names = {name for name, _ in extra}
 
     async def send_with_id(message: Message) -> None:
         if message["type"] == "http.response.start":
-            names = {name for name, _ in extra}
             message["headers"] = [pair for pair in message["headers"] if pair[0] not in names] + extra
         await send(message)
 

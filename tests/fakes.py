@@ -172,6 +172,7 @@ class MemoryLedger:
 
     def __init__(self) -> None:
         self.opened: list[str] = []
+        self.overdue = False
         self.rows: dict[str, Settlement] = {}
         self.durable: asyncio.Future[None] | None = None
 

@@ -84,7 +84,6 @@ class Rig:
             sender,
             lambda model: RetryOptions(max_attempts=attempts),
             RetryBudget(0.1, 3, self.clock),
-            self.ear,
             self.clock,
         )
         self.gateway = Gateway(

@@ -83,13 +83,11 @@ class Inference:
             self._observer.rejected(call, error)
             await relay.refuse(error)
             return
-        except Exception as error:
+        except Exception:
             logger.exception("a bug before call %s was admitted", call.id)
             bug = GatewayError()
             self._observer.rejected(call, bug)
             await relay.refuse(bug)
-            if isinstance(error, AssertionError):
-                raise
             return
         await relay.run(self._gateway, model)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from app.api.opening import Opening
 from app.api.watch import watch_for
 from app.core.errors import CallerGone, GatewayError
+from app.gateway.exchange import EVENT_STREAM
 from app.tenancy.headers import ratelimit_headers
 from app.wire.errors import error_event
 
@@ -53,6 +54,7 @@ class Relay:
         self._task = asyncio.current_task()
         self._opening: Opening | None = None
         self._asked = ""
+        self._started = False
 
     async def refuse(self, error: GatewayError) -> None:
         """Answer with an error as the whole reply."""
@@ -115,7 +117,7 @@ class Relay:
         """The error's own status while nothing was sent; an event and a closed connection afterwards."""
         if self._opening is not None:
             await self._opening.finish()
-        if not self._watch.response_started:
+        if not self._started:
             await self.refuse(error)
             return
         self._watch.close_after()
@@ -128,12 +130,12 @@ class Relay:
 
     async def _send_early(self, comment: bytes) -> None:
         """Head, then comments, while a queued call waits for its first event."""
-        if not self._watch.response_started:
-            await self._start(200, {"content-type": "text/event-stream; charset=utf-8"})
+        if not self._started:
+            await self._start(200, EVENT_STREAM)
         await self._chunk(comment)
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
-        self._watch.response_started = True
+        self._started = True
         call = self._call
         raw = [(b"x-request-id", (call.client_request_id or call.id).encode()), NOSNIFF]
         if call.streams:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 
 class Watch(Protocol):
-    response_started: bool
-
     def start(self, hung_up: Callable[[], None]) -> None: ...
 
     def stop(self) -> None: ...
@@ -28,7 +26,6 @@ class ConnectionWatch:
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
-        self.response_started = False
 
     def start(self, hung_up: Callable[[], None]) -> None:
         self._connection.on_hang_up(hung_up)
@@ -46,7 +43,6 @@ class ReceiveWatch:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self._task: asyncio.Task[None] | None = None
-        self.response_started = False
 
     def start(self, hung_up: Callable[[], None]) -> None:
         self._task = asyncio.ensure_future(self._wait(hung_up))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from app.core.guard import Gate, Lease
     from app.core.outcome import Settlement
     from app.core.reply import Outbound, Reply
-    from app.core.tenant import Decision, Key
+    from app.core.tenant import Key
 
 
 class Endpoint(Protocol):
@@ -94,14 +94,6 @@ class Discovery(Protocol):
         ...
 
 
-class Counters(Protocol):
-    """Numbers that several gateways may share."""
-
-    async def take(self, key: str, cost: int, limit: int, period: float) -> Decision: ...
-
-    def give_back(self, key: str, amount: int) -> None: ...
-
-
 class KeyDirectory(Protocol):
     """Who a secret belongs to."""
 
@@ -117,8 +109,13 @@ class KeyDirectory(Protocol):
 class Ledger(Protocol):
     """The book of calls: every call admitted is opened once and ended once, by its id."""
 
+    @property
+    def overdue(self) -> bool:
+        """Whether what was done cannot be written down at present: no new work then."""
+        ...
+
     def open(self, call: Call) -> None:
-        """Queue the open row; never waits. Raises StorageUnavailable when rows cannot be written at present."""
+        """Queue the open row; never waits."""
         ...
 
     def settle(self, call: Call, settlement: Settlement) -> Awaitable[None]:

@@ -122,8 +122,6 @@ class Sender:
             try:
                 chunk = await reply.body.read()
             except StreamBroken as error:
-                if error.reason == "event_too_large":
-                    raise BadUpstream from error
                 raise ClosedEarly from error
             if not chunk:
                 raise ClosedEarly

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.core.call import Attempt
 from app.core.errors import GatewayError, NoHealthyEndpoint, Overloaded
 from app.core.failures import (
     ClosedEarly,
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
     from app.core.call import Call
     from app.core.clock import Clock
-    from app.core.guard import Lease
-    from app.core.ports import Endpoint, Observer, Pool
+    from app.core.ports import Pool
     from app.gateway.attempt import Sender
     from app.gateway.catalog import Model
     from app.gateway.ending import Ending
@@ -58,13 +56,11 @@ class Dispatch:
         sender: Sender,
         retry: Callable[[str], RetryOptions],
         budget: RetryBudget,
-        observer: Observer,
         clock: Clock,
     ) -> None:
         self._sender = sender
         self._retry = retry
         self._budget = budget
-        self._observer = observer
         self._clock = clock
 
     async def __call__(
@@ -140,11 +136,14 @@ class Dispatch:
             exchange = await self._sender.send(call, model, pool, endpoint, ending.deadline)
         except EndpointError as error:
             endpoint.learn(call, error)
-            self._end(call, endpoint, lease, started, _settlement(error))
+            settlement = _settlement(error)
+            lease.settle(settlement)
+            ending.attempted(endpoint.spec, started, settlement)
             raise
         except asyncio.CancelledError:
             gone = Settlement(Outcome.IGNORED, status=499, finish="hang_up", reason="hang_up", billed=False)
-            self._end(call, endpoint, lease, started, gone)
+            lease.settle(gone)
+            ending.attempted(endpoint.spec, started, gone)
             raise
         except BaseException:
             lease.settle(Settlement(Outcome.IGNORED, status=500, reason="bug", billed=False))
@@ -152,13 +151,6 @@ class Dispatch:
         lease.answered()
         ending.absorb(endpoint, lease, started)
         return exchange
-
-    def _end(
-        self, call: Call, endpoint: Endpoint, lease: Lease, started: float, settlement: Settlement
-    ) -> None:
-        lease.settle(settlement)
-        call.attempts.append(Attempt(endpoint.spec.name, started - call.arrived, settlement))
-        self._observer.attempted(call, endpoint.spec, settlement)
 
 
 def _settlement(error: EndpointError) -> Settlement:

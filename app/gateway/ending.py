@@ -66,6 +66,12 @@ class Ending:
         self._endpoint = endpoint.spec
         self._started = started
 
+    def attempted(self, endpoint: EndpointSpec, started: float, settlement: Settlement) -> None:
+        """Note the end of one try; `started` is monotonic."""
+        call = self.call
+        call.attempts.append(Attempt(endpoint.name, started - call.arrived, settlement))
+        self._observer.attempted(call, endpoint, settlement)
+
     @property
     def reached(self) -> bool:
         return self.lease.settled
@@ -77,9 +83,7 @@ class Ending:
         self.deadline.stop()
         self.lease.settle(settlement)
         if self._endpoint is not None:
-            call = self.call
-            call.attempts.append(Attempt(self._endpoint.name, self._started - call.arrived, settlement))
-            self._observer.attempted(call, self._endpoint, settlement)
+            self.attempted(self._endpoint, self._started, settlement)
         durable = self._ledger.settle(self.call, settlement)
         self._observer.settled(self.call, settlement)
         return durable

@@ -7,12 +7,15 @@ marker leaves only after the model is known to have finished and the row is dura
 from __future__ import annotations
 
 import asyncio
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from app.core.failures import EndpointError, IdleTimeout, StreamBroken, TotalTimeout
 from app.core.outcome import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from app.core.clock import Clock
     from app.core.ports import Endpoint
     from app.core.reply import Body
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from app.wire.reply import JsonAnswer
     from app.wire.stream import StreamReader
 
+EVENT_STREAM = MappingProxyType({"content-type": "text/event-stream; charset=utf-8"})
+"""The headers of a stream, also of one that is opened before its first event."""
+
 LINGER = 1.0
 """Seconds an endpoint has to end its body after the end marker, for the connection to be kept."""
 
@@ -28,19 +34,14 @@ LINGER = 1.0
 class JsonExchange:
     """One chunk, handed over once the row is durable."""
 
-    content_type = "application/json"
-
     def __init__(self, answer: JsonAnswer) -> None:
+        self.headers = {"content-type": "application/json", "content-length": str(len(answer.raw))}
         self._answer = answer
         self._ending: Ending | None = None
         self._sent = False
 
     def begin(self, ending: Ending) -> None:
         self._ending = ending
-
-    @property
-    def length(self) -> int | None:
-        return len(self._answer.raw)
 
     async def read(self) -> bytes:
         if self._sent or self._ending is None:
@@ -60,8 +61,7 @@ class JsonExchange:
 class StreamExchange:
     """Events as they come; raises what went wrong, never ends quietly before the model did."""
 
-    content_type = "text/event-stream; charset=utf-8"
-    length = None
+    headers: Mapping[str, str] = EVENT_STREAM
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.core.errors import GatewayError, NoHealthyEndpoint, Overloaded
+from app.core.errors import GatewayError, NoHealthyEndpoint, Overloaded, StorageUnavailable
 from app.core.failures import ConnectFailed, ConnectTimeout, EndpointBusy, TotalTimeout
 from app.core.guard import Lease
 from app.core.outcome import ABANDONED, Outcome, Settlement
@@ -60,13 +60,15 @@ class Gateway:
         """
         lease = Lease()
         try:
+            if self._ledger.overdue:
+                raise StorageUnavailable
             await lease.take(call, self._guards)
-            self._ledger.open(call)
         except BaseException as error:
             lease.settle(ABANDONED)
             if isinstance(error, GatewayError):
                 self._observer.rejected(call, error)
             raise
+        self._ledger.open(call)
         deadline = Deadline(self._clock)
         ending = Ending(call, lease, deadline, self._ledger, self._observer, self._pace, self._clock)
         try:
@@ -88,7 +90,7 @@ class Gateway:
             raise
         call.first_byte = ending.elapsed
         exchange.begin(ending)
-        return Reply(200, self._headers(call, exchange), exchange)
+        return Reply(200, exchange.headers, exchange)
 
     def _limit(self, call: Call, model: Model) -> float:
         timeouts = self._timeouts(model.name)
@@ -109,10 +111,3 @@ class Gateway:
             except UNSERVED as error:
                 last = error
         raise last
-
-    @staticmethod
-    def _headers(call: Call, exchange: StreamExchange | JsonExchange) -> dict[str, str]:
-        headers = {"content-type": exchange.content_type}
-        if exchange.length is not None:
-            headers["content-length"] = str(exchange.length)
-        return headers

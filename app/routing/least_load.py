@@ -13,12 +13,6 @@ if TYPE_CHECKING:
     from app.core.ports import Endpoint
 
 
-def least(endpoints: Sequence[Endpoint], costs: Sequence[float]) -> list[Endpoint]:
-    """Those that cost least, in their order; `costs` are the endpoints' own, in the same order."""
-    lowest = min(costs)
-    return [endpoint for endpoint, cost in zip(endpoints, costs, strict=True) if cost == lowest]
-
-
 class LeastLoad:
     """Equals take turns by weight, so that an idle fleet is used by weight too."""
 

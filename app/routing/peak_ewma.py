@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.routing.least_load import least
 from app.routing.weights import SmoothOrder
 
 if TYPE_CHECKING:
@@ -29,5 +28,6 @@ class PeakEwma:
             (assumed if latency is None else latency) * (endpoint.inflight + 1) / endpoint.spec.weight
             for endpoint, latency in zip(endpoints, latencies, strict=True)
         ]
-        best = least(endpoints, costs)
+        lowest = min(costs)
+        best = [endpoint for endpoint, cost in zip(endpoints, costs, strict=True) if cost == lowest]
         return best[0] if len(best) == 1 else self._order.next(best)

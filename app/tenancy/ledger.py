@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 
-from app.core.errors import StorageUnavailable
 from app.core.units import Seconds, Size
 from app.tenancy.commit import Commit
 
@@ -84,9 +83,6 @@ class StoreLedger:
         self._writer = asyncio.create_task(self._run(), name="ledger writer")
 
     def open(self, call: Call) -> None:
-        """Raises StorageUnavailable while what was done cannot be written down: no new work then."""
-        if self._late:
-            raise StorageUnavailable
         if call.id not in self._queued:
             self._queued[call.id] = self._entries.opened(call)
             self._wake.set()

@@ -96,17 +96,18 @@ def _line(
     def timeouts(model: str, endpoint: str | None = None) -> TimeoutOptions:
         return fleet.plan.resilience_for(model, endpoint).timeouts
 
-    observer, retry = hearing.observers, settings.resilience.retry
+    retry = settings.resilience.retry
     salt = storage.cache_salt if settings.policy.cache_salt == "tenant" else None
     dispatch = Dispatch(
         Sender(transport, Outbounds(salt), timeouts, clock),
         lambda model: fleet.plan.resilience_for(model, None).retry,
         RetryBudget(retry.budget_ratio, retry.budget_min_per_second, clock),
-        observer,
         clock,
     )
     guards = (LimitGuard(storage.limiter),)
-    return Gateway(catalog, guards, storage.ledger, dispatch, observer, timeouts, hearing.pace, clock)
+    return Gateway(
+        catalog, guards, storage.ledger, dispatch, hearing.observers, timeouts, hearing.pace, clock
+    )
 
 
 def _edge(settings: Settings, lifecycle: Lifecycle) -> Edge:

@@ -12,7 +12,7 @@ from app.simulator.api.generation import Generation
 from app.simulator.api.identity import random_id
 from app.simulator.api.logprobs import chat_logprobs
 from app.simulator.api.parsers import ChoiceParser, Delta
-from app.simulator.api.usage import chunk_usage, counts, request_metrics
+from app.simulator.api.usage import counts, usage_chunk
 from app.simulator.engine.sequence import Output
 
 DONE = b"data: [DONE]\n\n"
@@ -149,11 +149,9 @@ class ChatStream:
     def done(self) -> None:
         if self._request.usage_chunk:
             reasoning = sum(parser.thinking.tokens for parser in self._parsers) if self._reasoning else None
-            usage = _encode(chunk_usage(self._generation, reasoning, chat=True))
-            metrics = request_metrics(self._generation, nulls=False)
-            tail = b"" if metrics is None else b',"metrics":' + _encode(metrics)
-            parts = (self._prefix, usage, self._fingerprint, tail)
-            self._exchange.send(b'%b],"usage":%b,"system_fingerprint":%b%b}\n\n' % parts)
+            self._exchange.send(
+                usage_chunk(self._prefix, self._fingerprint, self._generation, reasoning, chat=True)
+            )
         self._end()
 
     def failed(self, error: ApiError) -> None:

@@ -11,7 +11,7 @@ from app.simulator.api.chat_stream import DONE
 from app.simulator.api.errors import ApiError
 from app.simulator.api.generation import Generation
 from app.simulator.api.logprobs import completion_logprobs, prompt_logprobs
-from app.simulator.api.usage import chunk_usage, counts, request_metrics, whole_usage
+from app.simulator.api.usage import counts, request_metrics, usage_chunk, whole_usage
 from app.simulator.engine.sequence import Output
 from app.simulator.text.template import Prompt
 from app.simulator.text.tokenizer import Token
@@ -153,11 +153,9 @@ class CompletionStream:
 
     def done(self) -> None:
         if self._request.usage_chunk:
-            usage = _encode(chunk_usage(self._generation, None, chat=False))
-            metrics = request_metrics(self._generation, nulls=False)
-            tail = b"" if metrics is None else b',"metrics":' + _encode(metrics)
-            parts = (self._prefix, usage, self._fingerprint, tail)
-            self._exchange.send(b'%b],"usage":%b,"system_fingerprint":%b%b}\n\n' % parts)
+            self._exchange.send(
+                usage_chunk(self._prefix, self._fingerprint, self._generation, None, chat=False)
+            )
         self._end()
 
     def failed(self, error: ApiError) -> None:

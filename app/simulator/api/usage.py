@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from app.simulator.api.generation import Generation
 
 
@@ -26,8 +28,18 @@ def whole_usage(generation: Generation, reasoning: int | None, *, chat: bool) ->
     }
 
 
-def chunk_usage(generation: Generation, reasoning: int | None, *, chat: bool) -> dict[str, Any]:
-    """Usage of a stream's last chunk, nulls left out."""
+def usage_chunk(
+    prefix: bytes, fingerprint: bytes, generation: Generation, reasoning: int | None, *, chat: bool
+) -> bytes:
+    """A stream's last chunk; `prefix` is the event up to the choices, which it has none of."""
+    usage = msgspec.json.encode(_chunk_usage(generation, reasoning, chat=chat))
+    metrics = request_metrics(generation, nulls=False)
+    tail = b"" if metrics is None else b',"metrics":' + msgspec.json.encode(metrics)
+    return b'%b],"usage":%b,"system_fingerprint":%b%b}\n\n' % (prefix, usage, fingerprint, tail)
+
+
+def _chunk_usage(generation: Generation, reasoning: int | None, *, chat: bool) -> dict[str, Any]:
+    """Nulls are left out."""
     usage = counts(generation.prompt_tokens, generation.completion_tokens)
     if generation.call.instance.options.prompt_tokens_details:
         created = {"created_cache_tokens": generation.created_tokens} if chat else {}

@@ -363,6 +363,17 @@ async def test_a_refused_call_takes_nothing_and_has_no_row():
     assert rig.ear.rejections == [rig.guard.refusal]
 
 
+async def test_no_new_call_is_admitted_while_the_ledger_is_overdue():
+    rig = Rig("a", a=[(200, JSON, [answer()])])
+    rig.ledger.overdue = True
+    with pytest.raises(StorageUnavailable):
+        await rig.call()
+    assert (rig.guard.settlements, rig.ledger.opened, rig.transport.asked) == ([], [], [])
+    assert isinstance(rig.ear.rejections[0], StorageUnavailable)
+    rig.ledger.overdue = False
+    assert await rig.call()
+
+
 async def test_a_full_pool_is_overloaded_and_void():
     rig = Rig(a=[])
     rig.pool.error = Overloaded(retry_after=3)
