@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import Struct, field
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from app.core.errors import GatewayError
-    from app.core.outcome import Settlement
+    from app.core.outcome import Settlement, Usage, UsageSource
     from app.core.surface import Surface
     from app.core.tenant import Decision, Key, Tenant
 
@@ -21,6 +21,16 @@ class Attempt(Struct, frozen=True, gc=False):
     endpoint: str
     started: float
     settlement: Settlement
+
+
+class Metered(Protocol):
+    """What is known at any moment of the tokens an answer has taken so far."""
+
+    @property
+    def usage(self) -> Usage: ...
+
+    @property
+    def usage_source(self) -> UsageSource: ...
 
 
 class Call(Struct, eq=False):
@@ -67,6 +77,7 @@ class Call(Struct, eq=False):
     first_byte: float | None = None
     body_bytes_sent: int = 0
     stopped: GatewayError | None = None
+    metered: Metered | None = None
 
     @property
     def choices(self) -> int:

@@ -117,6 +117,7 @@ class Sender:
             prompts=call.prompts,
             prompt_estimate=call.prompt_estimate,
         )
+        call.metered = reader
         first = b""
         while not reader.started:
             try:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.settings import prices
-from app.state.memory import MemoryCounters
 from app.store.audit import Audit
 from app.store.changes import Changes
 from app.store.database import Database
@@ -29,6 +28,7 @@ from app.tenancy.limiter import Limiter
 from app.tenancy.open import OpenDirectory
 from app.tenancy.pricing import Pricing
 from app.tenancy.upkeep import Upkeep
+from app.wiring.counters import open_counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +113,7 @@ async def open_storage(
         intents=Intents(database, changes, clock),
         reports=reports,
         ledger=StoreLedger(UsageRows(database), entries, clock, settings.ledger, committed),
-        limiter=Limiter(MemoryCounters(clock), clock, calendar),
+        limiter=Limiter(open_counters(settings, clock), clock, calendar),
         calendar=calendar,
         upkeep=Upkeep(Orphans(database, clock, gateway), reports, clock, settings.ledger.retention),
         pepper=pepper,
