@@ -28,7 +28,7 @@ async def explain_call(call_id: Id, parts: Parts) -> dict[str, Any]:
 
     `candidates` are the endpoints and what speaks against each as it stands now, not as it stood then.
     """
-    told = parts.decisions.explain(call_id)
+    told = parts.explain(call_id)
     if told is None:
         raise NotFound("This call is not among those remembered; its usage may be under /usage/requests.")
     return told | {"candidates": candidates(parts.fleet, told["model"])}

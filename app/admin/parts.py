@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from app.store.keys import StoredKeys
     from app.store.reports import Reports
     from app.store.tenants import Tenants
-    from app.telemetry.decisions import DecisionLog
     from app.telemetry.inflight import InFlightTable
     from app.upstream.fleet import Fleet
 
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 class AdminParts:
     """`reload` takes the configuration anew and tells the keys that changed; it raises InvalidRequest.
 
-    `config` is the effective configuration with its secrets masked.
+    `explain` tells what happened to a call, None when it is not remembered; `config` is the effective
+    configuration with its secrets masked.
     """
 
     access: Access
@@ -34,6 +34,6 @@ class AdminParts:
     fleet: Fleet
     wishes: Wishes
     inflight: InFlightTable
-    decisions: DecisionLog
+    explain: Callable[[str], dict[str, Any] | None]
     reload: Callable[[], Awaitable[list[str]]]
     config: Callable[[], dict[str, Any]]

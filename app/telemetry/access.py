@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from app.telemetry.access_line import AccessLine
     from app.telemetry.options import AccessOptions
 
-_DELAY = 0.1
+_DELAY = 0.05
 _FULL = 65536
 
 
@@ -25,7 +25,7 @@ class AccessLog:
     """An Observer that also hears when a call is closed; only then are the bytes sent known.
 
     A call that was settled is written by `closed`; one that was refused before it was admitted is
-    written at once. Lines wait at most a tenth of a second, or until there are 64 KiB of them.
+    written at once. Lines wait for a twentieth of a second at most, or until there are 64 KiB of them.
     """
 
     def __init__(

@@ -56,9 +56,16 @@ class Readings:
 class Metrics(Collector):
     """A registry of its own with all metrics of this process; `registry` takes more collectors."""
 
-    def __init__(self, calls: CallMetrics, readings: Readings, build: Mapping[str, str]) -> None:
-        """`build` becomes the labels of build_info."""
+    def __init__(
+        self,
+        calls: CallMetrics,
+        readings: Readings,
+        build: Mapping[str, str],
+        refresh: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`build` becomes the labels of build_info; `refresh` lets the calls' counts catch up."""
         self._calls = calls
+        self._refresh = refresh
         self._readings = readings
         self._build = build
         self.registry = CollectorRegistry()
@@ -72,6 +79,7 @@ class Metrics(Collector):
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
+        self._refresh()
         yield from _counters(self._calls)
         yield from _times(self._calls)
         yield from _scalars(self._readings)

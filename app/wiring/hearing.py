@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app import __version__
 from app.gateway.pace import Pace
@@ -47,7 +47,17 @@ class Hearing:
             loop_lag=lambda: self.lag.worst,
             reload_successful=reload_successful,
         )
-        return Metrics(self.calls, readings, {"version": __version__})
+        return Metrics(self.calls, readings, {"version": __version__}, self.observers.flush)
+
+    def explain(self, call_id: str) -> dict[str, Any] | None:
+        """As the decision log does, with all that has happened up to now."""
+        self.observers.flush()
+        return self.decisions.explain(call_id)
+
+    def close(self) -> None:
+        """Tell and write what waits."""
+        self.observers.flush()
+        self.access.flush()
 
 
 def open_ears(settings: Settings, clock: Clock) -> Hearing:
@@ -55,14 +65,15 @@ def open_ears(settings: Settings, clock: Clock) -> Hearing:
     calls = CallMetrics(settings.metrics)
     access = AccessLog(settings.logging.access, _write_out, clock)
     decisions, pace = DecisionLog(), Pace()
+    observers = Observers([calls, access, decisions, pace], clock)
     return Hearing(
         calls=calls,
         access=access,
         decisions=decisions,
-        inflight=InFlightTable(clock, access.closed),
+        inflight=InFlightTable(clock, observers.closed),
         lag=LoopLag(clock),
         pace=pace,
-        observers=Observers([calls, access, decisions, pace]),
+        observers=observers,
     )
 
 

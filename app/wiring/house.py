@@ -76,7 +76,7 @@ class House:
         await self.transport.aclose()
         await self.control.aclose()
         await self.storage.aclose()
-        self.hearing.access.flush()
+        self.hearing.close()
 
     def reload(self) -> list[str]:
         """Take the configuration anew, all of it or nothing. Raises ConfigError, and keeps the old one."""

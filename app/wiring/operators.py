@@ -27,7 +27,7 @@ def operate(house: House) -> AdminParts:
         fleet=house.fleet,
         wishes=Wishes(storage.intents, storage.changes, house.fleet, house.clock),
         inflight=house.hearing.inflight,
-        decisions=house.hearing.decisions,
+        explain=house.hearing.explain,
         reload=partial(_reload, house),
         config=lambda: masked(house.settings),
     )

@@ -87,6 +87,7 @@ async def test_endpoint_that_hangs_is_seen_by_five_calls_at_most():
         attempts = gateway.house.hearing.calls.attempts
         work = asyncio.create_task(ask(gateway, 600, 16, streams=lambda number: True))
         await until(lambda: endpoint.breaker.state == "open")
+        gateway.house.hearing.observers.flush()
         ended = sum(count for (name, *_), count in attempts.items() if name == "gpu-a")
         at_opening = ended + endpoint.inflight
         seen = await work

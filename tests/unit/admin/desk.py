@@ -75,7 +75,7 @@ async def desk(folder):
             fleet=fleet,
             wishes=wishes_of(stores, fleet),
             inflight=made.inflight,
-            decisions=made.decisions,
+            explain=made.decisions.explain,
             reload=reload,
             config=lambda: {"admin_token": "**********", "server": {"port": 9000}},
         )

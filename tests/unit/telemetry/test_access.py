@@ -137,15 +137,15 @@ def test_what_is_not_wanted_is_not_written_nor_kept(options):
     assert log.lines == []
 
 
-def test_lines_wait_a_tenth_of_a_second_at_most(log):
+def test_lines_wait_a_twentieth_of_a_second_at_most(log):
     log.ended(a_call(1), an_end())
     log.ended(a_call(2), an_end())
-    log.clock.advance(0.09)
+    log.clock.advance(0.04)
     assert log.written == []
     log.clock.advance(0.01)
     assert len(log.written) == 1
     log.ended(a_call(3), an_end())
-    log.clock.advance(0.1)
+    log.clock.advance(0.05)
     assert len(log.written) == 2
 
 
