@@ -1,23 +1,113 @@
-"""How answers are written: by length or in chunks in HTTP/1.1, by closing the connection in HTTP/1.0."""
+"""One request of a connection as its application sees it: a body to receive, an answer to send.
+
+Answers are framed by length or in chunks in HTTP/1.1, by closing the connection in HTTP/1.0.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from app.core.errors import GatewayError
+from app.server.refusal import refusal_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from uvicorn.protocols.http.flow_control import FlowControl
+
+    from app.server.refusal import Application
 
 BODILESS = (204, 304)
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+logger = logging.getLogger(__name__)
 
 
-class Answer(RequestResponseCycle):
-    """Keeps uvicorn's promises at half its price: the head is checked as a whole, not header by header."""
+class Answer:
+    """Runs the application once. The protocol writes to it what arrives, and reads off it what is due.
+
+    The head waits for the body's first bytes: both leave in one write.
+    """
+
+    __slots__ = (
+        "_default_headers", "_expected", "_flow", "_head", "_news", "_on_response", "_received", "_transport",
+        "_waiter", "chunked", "disconnected", "expects_continue", "keep_alive", "more_body", "response_complete",
+        "response_started", "scope",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        scope: Any,
+        transport: asyncio.Transport,
+        flow: FlowControl,
+        default_headers: list[tuple[bytes, bytes]],
+        on_response: Callable[[], None],
+        *,
+        keep_alive: bool,
+        expects_continue: bool = False,
+    ) -> None:
+        self.scope = scope
+        self._transport = transport
+        self._flow = flow
+        self._default_headers = default_headers
+        self._on_response = on_response
+        self.keep_alive = keep_alive
+        self.expects_continue = expects_continue
+        self.disconnected = False
+        self.more_body = True
+        self._received = b""
+        self._news = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._head = b""
+        self._expected = 0
+        self.chunked: bool | None = None
+        self.response_started = self.response_complete = False
+
+    async def run(self, app: Application) -> None:
+        """Nothing the application does leaves its caller without an end."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except BaseException as error:
+            logger.error("the application failed", exc_info=error)
+            self._give_up()
+        else:
+            if not self.response_complete and not self.disconnected:
+                logger.error("the application left an answer unfinished")
+                self._give_up()
+
+    def arrived(self, data: bytes) -> int:
+        """A piece of the body; the bytes nobody has received yet."""
+        self._received = self._received + data if self._received else data
+        self.wake()
+        return len(self._received)
+
+    def wake(self) -> None:
+        """Something changed that the application may wait for."""
+        self._news = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def receive(self) -> dict[str, Any]:
+        if self.expects_continue and not self._transport.is_closing():
+            self.expects_continue = False
+            self._transport.write(CONTINUE)
+        if not self._news and not self.disconnected and not self.response_complete:
+            self._flow.resume_reading()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        self._news = False
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self._received = self._received, b""
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: Any) -> None:
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
+        if self._flow.write_paused and not self.disconnected:
+            await self._flow.drain()
         if self.disconnected:
             return
         if message["type"] == "http.response.start":
@@ -30,13 +120,11 @@ class Answer(RequestResponseCycle):
             self._continue(message.get("body", b""), last=not message.get("more_body", False))
 
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        self.response_started = True
-        self.waiting_for_100_continue = False
         lines, values = [STATUS_LINE[status]], [b""]
-        for name, value in (*self.default_headers, *headers):
+        for name, value in (*self._default_headers, *headers):
             if name == b"content-length":
-                self.expected_content_length = int(value)
-                self.chunked_encoding = False
+                self._expected = int(value)
+                self.chunked = False
             elif name == b"connection" and b"close" in value.lower():
                 self.keep_alive = False
                 continue
@@ -44,48 +132,63 @@ class Answer(RequestResponseCycle):
             values.append(value)
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
-        if self.chunked_encoding is None and self.scope["method"] != "HEAD" and status not in BODILESS:
-            self.chunked_encoding = True
+        if self.chunked is None and self.scope["method"] != "HEAD" and status not in BODILESS:
+            self.chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
         together = b"".join(values)
         if b"\n" in together or b"\r" in together:
             raise RuntimeError("a line break inside of a header")
         lines.append(b"\r\n")
-        self.transport.write(b"".join(lines))
+        self.response_started = True
+        self.expects_continue = False
+        self._head = b"".join(lines)
 
     def _continue(self, body: bytes, *, last: bool) -> None:
         if self.scope["method"] == "HEAD":
-            self.expected_content_length = 0
-        elif self.chunked_encoding:
+            body, self._expected = b"", 0
+        elif self.chunked:
             if body:
                 body = b"%x\r\n%b\r\n" % (len(body), body)
-            if body or last:
-                self.transport.write(body + b"0\r\n\r\n" if last else body)
+            if last:
+                body += b"0\r\n\r\n"
         else:
-            self.expected_content_length -= len(body)
-            if self.expected_content_length < 0:
+            self._expected -= len(body)
+            if self._expected < 0:
                 raise RuntimeError("a body longer than its content-length")
-            self.transport.write(body)
+        if last and self._expected:
+            raise RuntimeError("a body shorter than its content-length")
+        if self._head or body:
+            self._transport.write(self._head + body)
+            self._head = b""
         if last:
             self._end()
 
     def _end(self) -> None:
-        if self.expected_content_length:
-            raise RuntimeError("a body shorter than its content-length")
         self.response_complete = True
-        self.message_event.set()
+        self.wake()
         if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
+            self._transport.close()
+        self._on_response()
+
+    def _give_up(self) -> None:
+        """A whole answer if none has begun, else a connection that ends where it must not."""
+        if self.response_complete or self.disconnected:
+            return
+        if not self.response_started or self._head:
+            self._transport.write(refusal_bytes(GatewayError(), self.scope["headers"], self._default_headers))
+        self.keep_alive = False
+        self._transport.close()
 
 
 class CloseDelimited(Answer):
     """An answer to HTTP/1.0, which knows no chunks: it ends where the connection ends."""
 
-    def __init__(self, **parts: Any) -> None:
-        super().__init__(**parts)
-        self.chunked_encoding = False
+    __slots__ = ()
+
+    def __init__(self, *parts: Any, **named: Any) -> None:
+        super().__init__(*parts, **named)
+        self.chunked = False
 
     def _continue(self, body: bytes, *, last: bool) -> None:
-        self.expected_content_length = len(body)
+        self._expected = len(body)
         super()._continue(body, last=last)

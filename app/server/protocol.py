@@ -6,7 +6,6 @@ before it is complete is not read: that answer is finished, then the connection 
 
 from __future__ import annotations
 
-import asyncio
 from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +22,8 @@ from app.server.refusal import refusal_bytes
 from app.server.stall import Stall
 
 if TYPE_CHECKING:
+    import asyncio
+
     from uvicorn import Config
     from uvicorn.server import ServerState
 
@@ -36,6 +37,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection. `deadline` is loop time; the listener's heartbeat calls `check`."""
 
     app: Any
+    cycle: Any
 
     def __init__(self, terms: Terms, config: Config, server_state: ServerState, **rest: Any) -> None:
         super().__init__(config, server_state, **rest)
@@ -61,8 +63,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self.deadline = self.loop.time() + self.limits.header_timeout
 
     def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
+        self.connections.discard(self)
         self._hang_up()
+        self.flow.resume_writing()
+        if exc is None:
+            self.transport.close()
 
     def eof_received(self) -> None:
         self._hang_up()
@@ -115,25 +120,23 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         scope = self._scope(version)
-        cycle = (CloseDelimited if version == "1.0" else Answer)(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
+        answer = (CloseDelimited if version == "1.0" else Answer)(
+            scope,
+            self.transport,
+            self.flow,
+            self.server_state.default_headers,
+            self.on_response_complete,
             keep_alive=version == "1.1" and self.parser.should_keep_alive() and not self.lifecycle.draining,
-            on_response=self.on_response_complete,
+            expects_continue=self.expect_100_continue,
         )
-        self.cycle = cycle
-        self.connection = Connection(self.client, cycle)
+        self.cycle = answer
+        self.connection = Connection(self.client, answer)
         scope["extensions"] = {"sluice": self.connection}
         self.receiving = "body"
         self.deadline = self.loop.time() + self.limits.body_timeout
-        self._start_asgi_task(cycle, self.app)
+        task = self.loop.create_task(answer.run(self.app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
@@ -142,10 +145,8 @@ class LimitedProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle.response_complete:
             return
-        cycle.body += body
-        if len(cycle.body) > HIGH_WATER_LIMIT:
+        if cycle.arrived(body) > HIGH_WATER_LIMIT:
             self.flow.pause_reading()
-        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         if self.receiving == "head":
@@ -157,7 +158,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self.deadline = inf
         cycle.more_body = False
-        cycle.message_event.set()
+        cycle.wake()
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -214,7 +215,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self.serving:
             return
         self.cycle.disconnected = True
-        self.cycle.message_event.set()
+        self.cycle.wake()
         self.flow.resume_writing()
         self.connection.hang_up()
 

@@ -17,12 +17,19 @@ class Wire:
         self.closed = False
         self.write_paused = False
         self.drained = 0
+        self.resumed = 0
 
     def write(self, data: bytes) -> None:
         self.sent += data
 
     def close(self) -> None:
         self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def resume_reading(self) -> None:
+        self.resumed += 1
 
     async def drain(self) -> None:
         self.drained += 1
@@ -32,17 +39,12 @@ def answer(kind=Answer, *, method="POST", keep_alive=True):
     wire = Wire()
     done = []
     made = kind(
-        scope={"method": method},
-        transport=wire,
-        flow=wire,
-        logger=None,
-        access_logger=None,
-        access_log=False,
-        default_headers=[(b"date", b"today")],
-        message_event=asyncio.Event(),
-        expect_100_continue=False,
+        {"method": method, "headers": []},
+        wire,
+        wire,
+        [(b"date", b"today")],
+        lambda: done.append(True),
         keep_alive=keep_alive,
-        on_response=lambda: done.append(True),
     )
     return made, wire, done
 
@@ -114,6 +116,7 @@ async def test_a_connection_that_will_close_says_so_once(keep_alive):
 async def test_another_connection_header_passes():
     made, wire, _ = answer()
     await made.send(start(200, (b"content-length", b"0"), (b"connection", b"keep-alive")))
+    await made.send(body())
     assert b"connection: keep-alive\r\n" in wire.sent
 
 
@@ -154,3 +157,83 @@ async def test_http_1_0_ends_with_the_connection():
     await made.send(body(b"two"))
     assert wire.sent.endswith(b"connection: close\r\n\r\nonetwo")
     assert wire.closed
+
+
+async def test_the_head_waits_for_the_first_bytes_of_the_body():
+    made, wire, _ = answer()
+    await made.send(start())
+    assert wire.sent == b""
+    await made.send(body(b"", more=True))
+    assert wire.sent.endswith(b"chunked\r\n\r\n")
+
+
+def application(*messages, error=None):
+    async def app(scope, receive, send):
+        for message in messages:
+            await send(message)
+        if error is not None:
+            raise error
+
+    return app
+
+
+@pytest.mark.parametrize(
+    "app", [application(), application(start()), application(error=ValueError("secret"))]
+)
+async def test_an_application_that_does_not_answer_is_answered_for(app, caplog):
+    made, wire, _ = answer()
+    await made.run(app)
+    assert wire.sent.startswith(b"HTTP/1.1 500 ")
+    assert b'"code":"internal_error"' in wire.sent
+    assert b"secret" not in wire.sent
+    assert wire.closed
+    assert "the application" in caplog.text
+
+
+async def test_an_answer_that_is_left_unfinished_ends_without_its_end():
+    made, wire, _ = answer()
+    await made.run(application(start(), body(b"half", more=True)))
+    assert wire.sent.endswith(b"4\r\nhalf\r\n")
+    assert wire.closed
+
+
+async def test_what_an_application_does_after_its_answer_harms_nobody(caplog):
+    made, wire, _ = answer()
+    await made.run(application(start(204), body(), error=ValueError()))
+    assert wire.sent.count(b"HTTP/1.1") == 1
+    assert not wire.closed
+    assert "the application failed" in caplog.text
+
+
+async def test_a_body_is_received_as_it_arrives():
+    made, wire, _ = answer()
+    receiving = asyncio.ensure_future(made.receive())
+    await asyncio.sleep(0)
+    assert wire.resumed == 1
+    assert made.arrived(b"one") == 3
+    assert made.arrived(b"two") == 6
+    assert await receiving == {"type": "http.request", "body": b"onetwo", "more_body": True}
+    made.more_body = False
+    made.wake()
+    assert await made.receive() == {"type": "http.request", "body": b"", "more_body": False}
+
+
+@pytest.mark.parametrize("end", ["disconnected", "response_complete"])
+async def test_after_the_end_only_the_disconnect_is_received(end):
+    made, _, _ = answer()
+    receiving = asyncio.ensure_future(made.receive())
+    await asyncio.sleep(0)
+    setattr(made, end, True)
+    made.wake()
+    assert await receiving == {"type": "http.disconnect"}
+    assert await made.receive() == {"type": "http.disconnect"}
+
+
+async def test_who_waits_to_be_asked_for_its_body_is_asked_once():
+    made, wire, _ = answer()
+    made.expects_continue = True
+    made.arrived(b"x")
+    await made.receive()
+    made.wake()
+    await made.receive()
+    assert wire.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
