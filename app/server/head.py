@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -47,6 +48,7 @@ def head_size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
     return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
 
 
+@lru_cache(maxsize=256)
 def split_target(url: bytes) -> tuple[str, bytes, bytes]:
     """Decoded path, raw path and query; of an absolute URL only these count."""
     parsed = httptools.parse_url(url)
