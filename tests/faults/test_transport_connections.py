@@ -93,6 +93,20 @@ async def test_u18_reused_connection_that_dies_after_a_byte_is_not_resent(rig):
     assert len(server.log.requests) == 2
 
 
+async def test_u18_reused_connection_that_dies_at_work_is_not_resent(rig):
+    """An endpoint that took longer over it than a new connection may take has not closed an idle one."""
+
+    async def works_and_dies(peer):
+        rig.clock.advance(2.1)
+        peer.close()
+
+    server = await rig.serve(up.in_turn(up.answers, works_and_dies, up.answers))
+    await rig.exchange()
+    with pytest.raises(ClosedEarly):
+        await rig.send(connect=2.0)
+    assert len(server.log.requests) == 2
+
+
 async def test_u19_endpoint_that_closes_idle_connections_at_any_moment_costs_no_call(rig):
     dice = random.Random(3)
 

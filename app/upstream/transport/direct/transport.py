@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 class DirectTransport:
     """Implements app.core.ports.Transport.
 
-    A reused connection that dies before a byte has come back was closed by the endpoint while it was
-    idle: the request is sent once more, on a fresh one, and nobody hears of it.
+    A reused connection that dies at once, before a byte has come back, was closed by the endpoint while it
+    was idle: the request is sent once more, on a fresh one, and nobody hears of it. One that dies later than
+    a new one may take to open has been at work: whether to begin anew is not decided here.
     """
 
     def __init__(self, options: TransportOptions, clock: Clock) -> None:
         self._options = options
+        self._now = clock.monotonic
         self._pool = ConnectionPool(options, clock)
 
     async def send(self, outbound: Outbound, endpoint: EndpointSpec, connect_timeout: float) -> Reply:
@@ -32,10 +34,11 @@ class DirectTransport:
         head = encode_head(outbound, origin.authority)
         connection = origin.take()
         if connection is not None:
+            sent = self._now()
             try:
                 return await connection.exchange(head, outbound.body)
             except ClosedEarly:
-                if connection.heard:
+                if connection.heard or self._now() - sent > connect_timeout:
                     raise
         connection = await Dial(origin, self._options).connect(connect_timeout)
         return await connection.exchange(head, outbound.body)
