@@ -31,6 +31,8 @@ class Record:
     cached_tokens: int = 0
     generated: int = 0
     """Tokens the engine made, the end of turn included."""
+    reasoning: int = 0
+    """Those of them that a reasoning parser set apart, as far as they were worded."""
     sent: int = 0
     """Tokens whose text, or whose place in a whole answer, was handed to the socket."""
     finish: list[str | None] = field(default_factory=list)

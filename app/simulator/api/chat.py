@@ -125,6 +125,7 @@ class ChatAnswer:
         for delta in parser.feed(output):
             message.add(delta)
         self._reasoning += parser.thinking.tokens
+        self._generation.call.record.reasoning = self._reasoning
         if parser.calling.active:
             self._generation.call.instance.count_tool_parse("non_streaming", called=bool(message.calls))
         finish = output.finish

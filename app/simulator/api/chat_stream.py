@@ -70,7 +70,9 @@ class ChatStream:
             return
         self._counted[index] += len(output.tokens)
         parser = self._parsers[index]
+        thought = parser.thinking.tokens
         deltas = parser.feed(output)
+        self._generation.call.record.reasoning += parser.thinking.tokens - thought
         if parser.calling.active:
             called = any(delta.call is not None for delta in deltas)
             self._generation.call.instance.count_tool_parse("streaming", called=called)
