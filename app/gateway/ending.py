@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from app.core.call import Attempt
 from app.core.errors import CallerGone
 from app.core.failures import EndpointError, UpstreamTimeout
-from app.core.outcome import NO_USAGE, Outcome, Settlement
+from app.core.outcome import NO_USAGE, Outcome, Settlement, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -19,10 +19,16 @@ if TYPE_CHECKING:
     from app.core.endpoint import EndpointSpec
     from app.core.errors import GatewayError
     from app.core.guard import Lease
-    from app.core.outcome import Usage, UsageSource
+    from app.core.outcome import UsageSource
     from app.core.ports import Endpoint, Ledger, Observer
     from app.gateway.pace import Pace
     from app.resilience.deadline import Deadline
+
+_CUT_SHORT = frozenset({"hang_up", "first_byte", "idle", "total"})
+"""Reasons of attempts that ended while the endpoint was still at work."""
+
+_DIED = frozenset({"closed", "5xx"})
+"""Reasons of attempts that ended at work, of which nobody heard how far they had come."""
 
 
 class Ending:
@@ -67,8 +73,10 @@ class Ending:
         self._started = started
 
     def attempted(self, endpoint: EndpointSpec, started: float, settlement: Settlement) -> None:
-        """Note the end of one try; `started` is monotonic."""
+        """Note the end of one try; `started` is monotonic. One that died unheard has probably generated."""
         call = self.call
+        if settlement.reason in _DIED and settlement.usage is NO_USAGE:
+            settlement = replace(settlement, usage=Usage(completion=self._generated(started)))
         call.attempts.append(Attempt(endpoint.name, started - call.arrived, settlement))
         self._observer.attempted(call, endpoint, settlement)
 
@@ -101,53 +109,76 @@ class Ending:
             )
         )
 
-    def fail(self, error: GatewayError, usage: Usage = NO_USAGE, source: UsageSource = "estimated") -> None:
-        """End the call with an error, billed for what was generated if the engine may have worked for it."""
-        began = self.call.first_byte is not None
-        timeout = isinstance(error, UpstreamTimeout)
+    def fail(
+        self, error: GatewayError, usage: Usage | None = None, source: UsageSource = "estimated"
+    ) -> None:
+        """End the call with an error, billed for what was generated if an endpoint was at work on it."""
+        since = self._at_work_since()
+        if since is not None:
+            usage, source = self._completed(since, usage, source)
         self.settle(
             Settlement(
                 outcome=error.outcome if isinstance(error, EndpointError) else Outcome.IGNORED,
-                usage=self._completed(usage, source),
+                usage=usage or NO_USAGE,
                 usage_source=source,
                 status=error.status,
                 first_byte=self.call.first_byte,
                 elapsed=self.elapsed,
-                finish="timeout" if timeout else "cut" if began else None,
+                finish=None if since is None else "timeout" if isinstance(error, UpstreamTimeout) else "cut",
                 error_code=error.code,
                 reason=getattr(error, "reason", None),
-                billed=began or timeout,
+                billed=since is not None,
             )
         )
 
-    def abandon(self, usage: Usage = NO_USAGE, source: UsageSource = "estimated") -> None:
+    def abandon(self, usage: Usage | None = None, source: UsageSource = "estimated") -> None:
         """End the call because its task was cancelled; `call.stopped` says by whom."""
         stopped = self.call.stopped or CallerGone()
-        gone = isinstance(stopped, CallerGone)
+        word = "hang_up" if isinstance(stopped, CallerGone) else "stopped"
+        since = self._at_work_since()
+        if since is not None:
+            usage, source = self._completed(since, usage, source)
         self.settle(
             Settlement(
                 outcome=Outcome.IGNORED,
-                usage=self._completed(usage, source),
+                usage=usage or NO_USAGE,
                 usage_source=source,
                 status=stopped.status,
                 first_byte=self.call.first_byte,
                 elapsed=self.elapsed,
-                finish="hang_up" if gone else "stopped",
+                finish=word,
                 error_code=stopped.code,
-                reason="hang_up" if gone else "stopped",
-                billed=self.call.endpoint is not None,
+                reason=word,
+                billed=since is not None,
             )
         )
 
-    def _completed(self, usage: Usage, source: UsageSource) -> Usage:
-        """An engine that was asked has read the prompt and has generated, whether or not it got to say so."""
+    def _at_work_since(self) -> float | None:
+        """When the attempt began that this end cuts short; None when no endpoint is at work on the call."""
+        if self._endpoint is not None:
+            return self._started
+        attempts = self.call.attempts
+        if attempts and attempts[-1].settlement.reason in _CUT_SHORT:
+            return self.call.arrived + attempts[-1].started
+        return None
+
+    def _completed(self, since: float, usage: Usage | None, source: UsageSource) -> tuple[Usage, UsageSource]:
+        """An engine at work has read the prompt and has generated, whether or not it got to say so."""
         call = self.call
-        if call.dispatched_at is None or source == "upstream":
-            return usage
-        if source == "estimated":
-            worked = self._clock.monotonic() - call.dispatched_at
-            usage = replace(usage, completion=max(usage.completion, self._pace.generated(call, worked)))
-        return usage if usage.prompt else replace(usage, prompt=call.prompt_estimate)
+        if usage is None:
+            metered = call.metered
+            usage, source = (NO_USAGE, source) if metered is None else (metered.usage, metered.usage_source)
+        if source == "estimated" and not usage.completion:
+            usage = replace(usage, completion=self._generated(since))
+        if source != "upstream" and not usage.prompt:
+            usage = replace(usage, prompt=call.prompt_estimate)
+        return usage, source
+
+    def _generated(self, since: float) -> int:
+        """By estimate. A stream's first event comes with its first token: it told of all it made."""
+        if self.call.streams or self.call.metered is not None:
+            return 0
+        return self._pace.generated(self.call, self._clock.monotonic() - since)
 
     @property
     def elapsed(self) -> float:

@@ -78,6 +78,8 @@ class CallMetrics:
                     (settlement.elapsed - first) / (usage.completion - 1)
                 )
         wasted = 0 if outcome is Outcome.SUCCESS else usage.completion
+        if not settlement.billed:
+            wasted += sum(attempt.settlement.usage.completion for attempt in call.attempts[-1:])
         if len(call.attempts) > 1:
             wasted += self._count_retries(call)
         if usage.total or wasted:

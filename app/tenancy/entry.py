@@ -107,6 +107,5 @@ def _clean(word: str | None, longest: int) -> str | None:
 def _wasted(call: Call, settlement: Settlement) -> int:
     """Completion tokens that reached nobody who wanted them: of attempts that did not end well."""
     wasted = 0 if settlement.outcome is Outcome.SUCCESS else settlement.usage.completion
-    if len(call.attempts) > 1:
-        wasted += sum(attempt.settlement.usage.completion for attempt in call.attempts[:-1])
-    return wasted
+    unpaid = call.attempts[:-1] if settlement.billed else call.attempts
+    return wasted + sum([attempt.settlement.usage.completion for attempt in unpaid])

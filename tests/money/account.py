@@ -60,13 +60,14 @@ class Account:
             "details": ((0, 0), booked[2:]),
         }
 
-    def _wasted(self, cell: Cell) -> int:
+    def _wasted(self, cell: Cell) -> int | str:
         if cell.waste == "own":
             return self.row.completion_tokens
         if cell.waste == "none":
             return 0
         lost = self.records if cell.state == "void" else self.records[:-1]
-        return sum(record.generated for record in lost)
+        generated = sum(record.generated for record in lost)
+        return near(generated, self.row.wasted_tokens) if cell.waste == "guessed" else generated
 
 
 def near(truth: int, estimate: int) -> int | str:

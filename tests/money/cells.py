@@ -13,7 +13,8 @@ class Cell(NamedTuple):
 
     `tokens`: exact, every count is the simulator's own; estimated, within FACTOR of it; none, all are 0.
     `final`: the engine's last word was read, which alone states cached tokens.
-    `waste`: none; own, what the row bills; lost, what the attempts generated that the row does not bill.
+    `waste`: none; own, what the row bills; lost, what the attempts generated that the row does not bill;
+    guessed, that within FACTOR, as nobody said it.
     """
 
     seen: str
@@ -24,7 +25,7 @@ class Cell(NamedTuple):
     code: str | None
     tokens: Literal["exact", "estimated", "none"]
     final: bool = False
-    waste: Literal["none", "own", "lost"] = "none"
+    waste: Literal["none", "own", "lost", "guessed"] = "none"
     attempts: int = 1
 
 
@@ -56,6 +57,7 @@ BROKEN = Cell(
     "event upstream_error", "settled", "upstream", "cut", 502, "upstream_error", "exact", waste="own"
 )
 LOST = void(502, "upstream_error", waste="lost")
+GUESSED = LOST._replace(waste="guessed")
 REJECTED = void(400, "invalid_request", seen="400 400")
 CRASHED = Cell("gone", "settled", "upstream", "crashed", None, None, "exact")
 
@@ -82,9 +84,9 @@ CELLS: dict[str, tuple[Cell | str, Cell | str, Cell | str]] = {
         late("total", "upstream"),
         late("total", "upstream", event=True),
     ),
-    "endpoint cut": (void(502, "upstream_error"), LOST, BROKEN),
-    "in-band 500": (void(502, "upstream_error"), LOST, BROKEN),
-    "abort at engine shutdown": (LOST, LOST, BROKEN),
+    "endpoint cut": (GUESSED, LOST, BROKEN),
+    "in-band 500": (GUESSED, LOST, BROKEN),
+    "abort at engine shutdown": (LOST, LOST, BROKEN._replace(final=True)),
     "retried elsewhere": (
         whole("stop", waste="lost", attempts=2),
         whole("stop", waste="lost", attempts=2),

@@ -12,7 +12,7 @@ from tests.money.account import Account, seen_in
 from tests.money.cells import Column
 from tests.rawcaller import RawCaller
 
-STRUCK = 6
+STRUCK = 15
 """Tokens after which an endpoint does what it was told to do."""
 LIMIT = 1.0
 """Seconds of the limit that a scene runs into."""
@@ -86,7 +86,6 @@ def struck(fault: str, **fields: Any) -> dict[str, Any]:
     return {"fault": fault, "after_tokens": STRUCK, **fields}
 
 
-NEVER = {"fault": "delay", "delay": 60.0}
 STALL = struck("stall")
 
 
@@ -144,8 +143,7 @@ async def played(end: str, column: Column) -> Account:
     resilience = {"timeouts": plot.timeouts}
     async with running(fleet, resilience=resilience, model_config={"tiny": model}) as gateway:
         ask = {"stream": True, "stream_options": {"include_usage": True}} if column == "stream" else {}
-        lesson = await gateway.ask(PADDING + "30 tokens", **ask)
-        assert lesson.status_code == 200
+        await _teach(gateway, ask)
         stage = Stage(gateway, column, gateway.simulators[0], await gateway.caller())
         if end in SLOW:
             stage.simulator.adjust(ttft=60.0)
@@ -158,6 +156,15 @@ async def played(end: str, column: Column) -> Account:
         records = calls(*gateway.simulators)[1:]
         rows = {row.call_id: row for row in await gateway.rows()}
         return Account(seen, usage, rows[records[-1].request_id], records)
+
+
+async def _teach(gateway: Gateway, ask: dict[str, Any]) -> None:
+    """One whole answer, on a connection that the next call does not get."""
+    (first, *_) = gateway.simulators
+    first.faults.add("close_after")
+    assert (await gateway.ask(PADDING + "30 tokens", **ask)).status_code == 200
+    house = gateway.house
+    await until(lambda: house.transport.connections(house.fleet.endpoints["gpu-a"].spec) == (0, 0))
 
 
 async def _seen(stage: Stage) -> tuple[str, dict[str, Any] | None]:
