@@ -30,7 +30,7 @@ class Account:
             "status": (cell.status, self.row.status),
             "error code": (cell.code, self.row.error_code),
             "attempts": (cell.attempts, self.row.attempts),
-            "attempts made": (cell.attempts, len(self.records)),
+            "attempts made": (max(cell.attempts, 1), len(self.records)),
             "wasted": (self._wasted(cell), self.row.wasted_tokens),
             **self._tokens(cell),
         }
@@ -56,7 +56,10 @@ class Account:
             return {"tokens": ((truth.prompt_tokens, truth.generated, cached, truth.reasoning), booked)}
         return {
             "prompt": (near(truth.prompt_tokens, row.prompt_tokens), row.prompt_tokens),
-            "completion": (near(truth.generated, row.completion_tokens), row.completion_tokens),
+            "completion": (
+                near(truth.generated, row.completion_tokens) if cell.tokens == "estimated" else 0,
+                row.completion_tokens,
+            ),
             "details": ((0, 0), booked[2:]),
         }
 

@@ -11,9 +11,10 @@ COLUMNS: tuple[Column, ...] = ("json", "json via stream", "stream")
 class Cell(NamedTuple):
     """`seen`: whole, gone, `504 code` as a whole answer, or `event code` in a stream without [DONE].
 
-    `tokens`: exact, every count is the simulator's own; estimated, within FACTOR of it; none, all are 0.
+    `tokens`: exact, every count is the simulator's own; estimated, within FACTOR of it; prompt, the prompt
+    so and nothing else, as nobody was left to tell the time; none, all are 0.
     `final`: the engine's last word was read, which alone states cached tokens.
-    `waste`: none; own, what the row bills; lost, what the attempts generated that the row does not bill;
+    `attempts`: those that ended. `waste`: none; own, what the row bills; lost, what the attempts generated that the row does not bill;
     guessed, that within FACTOR, as nobody said it.
     """
 
@@ -23,7 +24,7 @@ class Cell(NamedTuple):
     finish: str | None
     status: int | None
     code: str | None
-    tokens: Literal["exact", "estimated", "none"]
+    tokens: Literal["exact", "estimated", "prompt", "none"]
     final: bool = False
     waste: Literal["none", "own", "lost", "guessed"] = "none"
     attempts: int = 1
@@ -59,7 +60,7 @@ BROKEN = Cell(
 LOST = void(502, "upstream_error", waste="lost")
 GUESSED = LOST._replace(waste="guessed")
 REJECTED = void(400, "invalid_request", seen="400 400")
-CRASHED = Cell("gone", "settled", "upstream", "crashed", None, None, "exact")
+CRASHED = Cell("gone", "settled", "upstream", "crashed", None, None, "exact", attempts=0)
 
 CELLS: dict[str, tuple[Cell | str, Cell | str, Cell | str]] = {
     "finished": (whole("stop"), whole("stop"), whole("stop")),
@@ -93,7 +94,7 @@ CELLS: dict[str, tuple[Cell | str, Cell | str, Cell | str]] = {
         whole("stop", attempts=2),
     ),
     "gateway killed": (
-        CRASHED._replace(source="estimated", tokens="estimated"),
+        CRASHED._replace(source="estimated", tokens="prompt"),
         CRASHED,
         CRASHED,
     ),
