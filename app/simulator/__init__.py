@@ -16,7 +16,7 @@ Faults, by call, by `POST /sim/faults`, by header `x-sim-fault: rst;after=3`, or
         plain_500, queue_full, rate_limited, model_unloaded, unauthorized, forbidden, redirect, html
     after `after_tokens` tokens (0: after the head): rst, close, cut, stall, abort, error, cut_in_chunk, bad_chunk
     in the shape of an answer: no_done, no_finish, malformed, split_utf8, coalesce, fragment, comments, merge_tokens,
-        slow_head, crlf, no_usage, usage, after_done, close_after, wrong_model, delay
+        slow_head, crlf, no_usage, usage, after_done, no_end, close_after, wrong_model, delay
     of probes and scrapes: health_dead, health_hang, health_alive, metrics_stale, metrics_missing, metrics_old_names,
         metrics_garbage, metrics_hang, metrics_huge
 

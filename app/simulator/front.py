@@ -130,6 +130,8 @@ class Front:
                 exchange.outlet = Dripping(line, inside_characters, fault.delay)
             case "slow_head":
                 exchange.outlet = Dripping(line, head_only, fault.delay)
+            case "no_end":
+                exchange.withholds_end = True
             case "close_after":
                 exchange.closes_quietly = True
             case "delay":

@@ -29,7 +29,10 @@ class Load:
 
     async def run(self, gateway: GatewayProcess, callers: int, seconds: float) -> None:
         """Until the gateway, killed after so many seconds, has left every caller alone."""
-        asking = [asyncio.create_task(self._ask(gateway, random.Random(self.chance.random()))) for _ in range(callers)]
+        asking = [
+            asyncio.create_task(self._ask(gateway, random.Random(self.chance.random())))
+            for _ in range(callers)
+        ]
         await asyncio.sleep(seconds)
         gateway.kill()
         async with asyncio.timeout(10):

@@ -23,7 +23,11 @@ SEED = 3
     [("sqlite", 20), ("postgresql", 5), pytest.param("sqlite", 200, marks=pytest.mark.long)],
 )
 async def test_s01_no_answer_is_lost_or_doubled_by_a_kill(store, rounds, request, tmp_path):
-    url = request.getfixturevalue("postgres_url") if store == "postgresql" else f"sqlite:///{tmp_path}/sluice.db"
+    url = (
+        request.getfixturevalue("postgres_url")
+        if store == "postgresql"
+        else f"sqlite:///{tmp_path}/sluice.db"
+    )
     speed = {"ttft": 0.01, "itl": 0.002, "jitter": 0.5}
     async with Simulator(**speed, seed=1) as first, Simulator(**speed, seed=2) as second:
         gateway = GatewayProcess(tmp_path, url, [first.url, second.url])

@@ -18,7 +18,7 @@ Progress = Literal["rst", "close", "cut", "stall", "abort", "error", "cut_in_chu
 
 Shape = Literal[
     "no_done", "no_finish", "malformed", "split_utf8", "coalesce", "fragment", "comments", "merge_tokens", "slow_head",
-    "crlf", "no_usage", "usage", "after_done", "close_after", "wrong_model", "delay",
+    "crlf", "no_usage", "usage", "after_done", "no_end", "close_after", "wrong_model", "delay",
 ]  # fmt: skip
 """Faults that change how an answer looks or travels, but not what was generated."""
 

@@ -60,6 +60,8 @@ class Exchange:
         self.muted = False
         self.closes_quietly = False
         """Close after the answer without having announced it."""
+        self.withholds_end = False
+        """Never send the terminating chunk of a stream."""
         self.last_write = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -108,6 +110,8 @@ class Exchange:
 
     def end(self) -> None:
         """The terminating chunk."""
+        if self.withholds_end:
+            self.mute()
         if self.over or self.muted:
             return
         self.outlet.write(chunk(b""))

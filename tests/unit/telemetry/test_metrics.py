@@ -49,6 +49,12 @@ def test_retries_are_counted_by_what_made_them_necessary(metrics):
     assert metrics.tokens["qwen3", "acme"][4] == 6
 
 
+def test_all_attempts_of_a_void_call_are_wasted_and_nobody_has_used_their_tokens(metrics):
+    void = an_end(outcome=Outcome.FAILURE, usage=NO_USAGE, billed=False)
+    metrics.settled(a_call(attempts=attempts(FAILED, FAILED)), void)
+    assert metrics.tokens["qwen3", "acme"] == [0, 0, 0, 0, 6]
+
+
 def test_attempts_are_counted_by_endpoint_outcome_and_reason(metrics):
     metrics.attempted(a_call(first_byte=None), GPU_A, FAILED)
     metrics.attempted(a_call(), GPU_A, an_end())

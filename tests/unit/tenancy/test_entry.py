@@ -61,6 +61,11 @@ def test_wasted_is_what_attempts_made_that_did_not_end_well():
     assert ENTRIES.settled(call, Settlement(Outcome.IGNORED, Usage(1, 100))).wasted_tokens == 111
 
 
+def test_nobody_pays_for_any_attempt_of_a_void_call():
+    call = make_call(attempts=[failed(5), failed(6)])
+    assert ENTRIES.settled(call, Settlement(Outcome.FAILURE, billed=False)).wasted_tokens == 11
+
+
 @pytest.mark.parametrize("name", ["prompt", "completion", "cached", "reasoning"])
 @pytest.mark.parametrize(("count", "written"), [(-1, 0), (2**63 - 1, 2**63 - 1), (2**63, 2**63 - 1)])
 def test_each_count_fits_its_column(name, count, written):

@@ -50,9 +50,11 @@ async def test_running_usage_counts_reasoning():
     async with Simulator(ttft=0.0, itl=0.0, reasoning_parser=True) as sim:
         options = {"include_usage": True, "continuous_usage_stats": True}
         heard = await ask(sim, post(chat("think", stream=True, stream_options=options)))
+        await ask(sim, post(chat("think")))
     details = [event["usage"]["completion_tokens_details"]["reasoning_tokens"] for event in heard.data]
     assert (details[0], details[-1]) == (0, 36)
     assert details == sorted(details)
+    assert [record.reasoning for record in sim.truth.records] == [36, 36]
 
 
 @pytest.mark.parametrize("size", [2, 5, 11, 100])

@@ -258,6 +258,14 @@ async def test_something_after_done(sim):
     assert (await ask(sim, post(STREAM))).events[-2:] == [b"data: [DONE]", b'data: {"x":1}']
 
 
+async def test_body_never_ends_after_done(sim):
+    sim.faults.add("no_end")
+    async with await Line.to(sim) as line:
+        line.send(post(STREAM))
+        await line.reader.readuntil(b"data: [DONE]\n\n\r\n")
+        assert await silence(line)
+
+
 async def test_carriage_returns(sim):
     sim.faults.add("crlf")
     heard = await ask(sim, post(STREAM))
