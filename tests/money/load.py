@@ -46,7 +46,7 @@ class Load:
         try:
             while True:
                 stream = chance.random() < 0.5
-                content = f"{chance.randint(1, 60)} tokens"
+                content = f"{chance.randint(1, 40)} tokens"
                 key = chance.randrange(len(gateway.keys))
                 caller.say(gateway.request(content, key, stream=stream))
                 await self._hear(caller, stream=stream)

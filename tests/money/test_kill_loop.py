@@ -11,7 +11,7 @@ import pytest
 from app.simulator import Simulator
 from tests.money.load import Load
 from tests.money.process import GatewayProcess
-from tests.postgres import *  # noqa: F403
+from tests.postgres import postgres_server, postgres_url  # noqa: F401
 
 CALLERS = 16
 TENANTS = 3
@@ -47,16 +47,18 @@ async def test_s01_no_answer_is_lost_or_doubled_by_a_kill(store, rounds, request
 
     booked = Counter(row.call_id for row in rows)
     by_id = {row.call_id: row for row in rows}
-    lost = [call for call in load.whole if call not in booked]
+    lost = load.whole.keys() - booked.keys()
     doubled = [call for call, times in booked.items() if times > 1]
-    unknown = [call for call in load.begun if call not in booked]
-    ends = Counter((row.state, row.finish) for row in rows)
+    finished = {call for call, record in truth.items() if record.finish == ["stop"]}
+    crashed = {row.call_id for row in rows if row.finish == "crashed"}
     print(
         f"\n{store}: {rounds} rounds, {len(load.whole)} whole answers, {len(lost)} lost, {len(doubled)} doubled;"
-        f" {len(rows)} rows {dict(ends)}; {len(unknown)} begun without a row; other answers {Counter(load.other)}"
+        f" {len(rows)} rows, {len(crashed)} crashed, of which the engine had finished {len(crashed & finished)};"
+        f" {len(booked.keys() - crashed - load.whole.keys())} booked whose end nobody saw;"
+        f" {len(load.begun - booked.keys())} begun without a row; other answers {Counter(load.other)}"
     )
-    assert len(load.whole) > rounds * CALLERS
-    assert (lost, doubled) == ([], [])
+    assert len(load.whole) > 10 * rounds
+    assert (lost, doubled) == (set(), [])
     for call, told in load.whole.items():
         row, record = by_id[call], truth[call]
         assert (row.state, row.usage_source, row.finish) == ("settled", "upstream", "stop")

@@ -6,6 +6,7 @@ import pytest
 
 from tests.money import promises
 from tests.money.cells import CELLS, COLUMNS, Cell, cell
+from tests.money.conftest import CELL
 from tests.money.killed import killed
 from tests.money.scenes import played
 
@@ -24,7 +25,10 @@ def missing(end, column):
 
 
 @pytest.mark.parametrize(("end", "column"), POSSIBLE, ids=lambda word: word.replace(" ", "-"))
-async def test_row_of_every_end_is_the_simulators_own_account(end, column, request, tmp_path):
+async def test_row_of_every_end_is_the_simulators_own_account(
+    end, column, request, record_property, tmp_path
+):
+    record_property(CELL, f"{end}/{column}")
     part = missing(end, column)
     if part is not None:
         request.applymarker(pytest.mark.xfail(reason=f"waits for {part}", strict=part != "waste"))
