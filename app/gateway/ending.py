@@ -114,12 +114,11 @@ class Ending:
     ) -> None:
         """End the call with an error, billed for what was generated if an endpoint was at work on it."""
         since = self._at_work_since()
-        if since is not None:
-            usage, source = self._completed(since, usage, source)
+        used, source = self._used(since, usage, source)
         self.settle(
             Settlement(
                 outcome=error.outcome if isinstance(error, EndpointError) else Outcome.IGNORED,
-                usage=usage or NO_USAGE,
+                usage=used,
                 usage_source=source,
                 status=error.status,
                 first_byte=self.call.first_byte,
@@ -136,12 +135,11 @@ class Ending:
         stopped = self.call.stopped or CallerGone()
         word = "hang_up" if isinstance(stopped, CallerGone) else "stopped"
         since = self._at_work_since()
-        if since is not None:
-            usage, source = self._completed(since, usage, source)
+        used, source = self._used(since, usage, source)
         self.settle(
             Settlement(
                 outcome=Outcome.IGNORED,
-                usage=usage or NO_USAGE,
+                usage=used,
                 usage_source=source,
                 status=stopped.status,
                 first_byte=self.call.first_byte,
@@ -162,9 +160,13 @@ class Ending:
             return self.call.arrived + attempts[-1].started
         return None
 
-    def _completed(self, since: float, usage: Usage | None, source: UsageSource) -> tuple[Usage, UsageSource]:
+    def _used(
+        self, since: float | None, usage: Usage | None, source: UsageSource
+    ) -> tuple[Usage, UsageSource]:
         """An engine at work has read the prompt and has generated, whether or not it got to say so."""
         call = self.call
+        if since is None:
+            return NO_USAGE, "estimated"
         if usage is None:
             metered = call.metered
             usage, source = (NO_USAGE, source) if metered is None else (metered.usage, metered.usage_source)

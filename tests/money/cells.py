@@ -60,7 +60,8 @@ BROKEN = Cell(
 LOST = void(502, "upstream_error", waste="lost")
 GUESSED = LOST._replace(waste="guessed")
 REJECTED = void(400, "invalid_request", seen="400 400")
-CRASHED = Cell("gone", "settled", "upstream", "crashed", None, None, "exact", attempts=0)
+CRASHED = Cell("gone", "settled", "estimated", "crashed", None, None, "exact", attempts=0)
+"""A checkpoint: exact for a stream that stood still, but nobody knows that it did."""
 
 CELLS: dict[str, tuple[Cell | str, Cell | str, Cell | str]] = {
     "finished": (whole("stop"), whole("stop"), whole("stop")),
@@ -94,7 +95,7 @@ CELLS: dict[str, tuple[Cell | str, Cell | str, Cell | str]] = {
         whole("stop", attempts=2),
     ),
     "gateway killed": (
-        CRASHED._replace(source="estimated", tokens="prompt"),
+        CRASHED._replace(tokens="prompt"),
         CRASHED,
         CRASHED,
     ),

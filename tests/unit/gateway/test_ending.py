@@ -97,7 +97,7 @@ async def test_answer_that_was_metered_unseen_is_billed_as_metered():
     rig = rig_of("a", a=[asyncio.Event()])
     task = asyncio.ensure_future(rig.call())
     await settle()
-    rig.made.metered = SimpleNamespace(usage=Usage(9, 4, 3, 2), usage_source="upstream")
+    rig.made.metered = SimpleNamespace(usage=Usage(9, 4, 3, 2), usage_source="upstream", suspect=False)
     await rig.clock.run(2)
     await hung_up(rig, task)
     assert (rig.row.usage, rig.row.usage_source) == (Usage(9, 4, 3, 2), "upstream")
