@@ -27,7 +27,10 @@ class Speed(NamedTuple):
 
 
 class Pace:
-    """An Observer. Models are as many as the fleet serves; JSON answers do not show their first token."""
+    """An Observer. Models are as many as the fleet serves; JSON answers do not show their first token.
+
+    What counts is the attempt that succeeded: no endpoint generates while a call waits for a place.
+    """
 
     def __init__(self) -> None:
         self._speeds: dict[tuple[str, bool], Speed] = {}
@@ -35,8 +38,9 @@ class Pace:
     def settled(self, call: Call, settlement: Settlement) -> None:
         if settlement.outcome is not Outcome.SUCCESS or not settlement.usage.completion:
             return
-        first = (settlement.first_byte or 0.0) if call.streams else 0.0
-        generating = settlement.elapsed - first
+        began = call.attempts[-1].started if call.attempts else 0.0
+        first = (settlement.first_byte or 0.0) - began if call.streams else 0.0
+        generating = settlement.elapsed - began - first
         if generating <= 0:
             return
         name = (call.target, call.streams)

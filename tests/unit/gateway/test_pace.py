@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from app.core.call import Attempt
 from app.core.outcome import Outcome, Settlement, Usage
 from app.gateway.pace import Pace
 from tests.clock import settle
@@ -32,6 +33,15 @@ def test_a_json_answer_shows_only_its_whole_time():
     pace = Pace()
     pace.settled(make_call(), end(80, elapsed=4, first=4))
     assert pace.generated(make_call(), 2) == 40
+
+
+@pytest.mark.parametrize(("streams", "first"), [(True, 11.0), (False, 13.0)])
+def test_time_in_a_queue_or_at_another_endpoint_says_nothing_of_the_model(streams, first):
+    pace = Pace()
+    settlement = end(80, elapsed=13, first=first)
+    attempts = [Attempt("b", 0.0, end(0, 9)), Attempt("a", 10.0, settlement)]
+    pace.settled(make_call(streams=streams, attempts=attempts), settlement)
+    assert pace.generated(make_call(), 3) == 80
 
 
 def test_streams_speak_for_json_calls_while_no_json_call_has():
