@@ -73,6 +73,11 @@ def create_data_app(house: House) -> DataApp:
 
 def create_ops_app(house: House) -> Application:
     """The operators' port: metrics, status and the admin REST, for allowed peers only."""
+    return allowing(create_ops_routes(house), house.settings.ops.allow)
+
+
+def create_ops_routes(house: House) -> Application:
+    """The same for whoever asks: who that may be is somebody else's care."""
     app = FastAPI(
         title="Sluice admin", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
@@ -92,4 +97,4 @@ def create_ops_app(house: House) -> Application:
     Instrumentator(
         registry=house.metrics.registry, excluded_handlers=["/metrics", "/health", "/ready"]
     ).instrument(app)
-    return allowing(cast("Application", app), house.settings.ops.allow)
+    return cast("Application", app)

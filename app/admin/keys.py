@@ -11,7 +11,7 @@ from app.admin.pages import Listing, PageQuery, listing
 from app.admin.routes import Parts, Who, guarded
 from app.admin.schemas import KeyMade, KeyNew, KeyPatch, KeyShown, Rotation
 from app.admin.trail import difference, note
-from app.core.errors import InvalidKey, InvalidRequest
+from app.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -54,7 +54,7 @@ async def change_key(key_id: Id, body: KeyPatch, parts: Parts, who: Who, abort: 
     before = KeyShown.of(await parts.keys.get(key_id))
     after = KeyShown.of(await parts.keys.update(key_id, body.sent()))
     if abort:
-        _cut(parts, key_id)
+        parts.cut(key_id)
     await note(parts.audit, who, "key.update", key_id, difference(before, after))
     return after
 
@@ -63,7 +63,7 @@ async def revoke_key(key_id: Id, parts: Parts, who: Who, abort: bool = False) ->
     """It opens nothing from now on. Its running calls finish, unless `abort`."""
     before = KeyShown.of(await parts.keys.revoke(key_id))
     if abort:
-        _cut(parts, key_id)
+        parts.cut(key_id)
     await note(parts.audit, who, "key.revoke", key_id, difference(before, None))
 
 
@@ -75,7 +75,3 @@ async def rotate_key(key_id: Id, parts: Parts, who: Who, body: Rotation | None =
     detail = difference(before, KeyShown.of(row)) | {"overlap_seconds": overlap}
     await note(parts.audit, who, "key.rotate", key_id, detail)
     return KeyMade.with_secret(row, secret)
-
-
-def _cut(parts: AdminParts, key_id: str) -> None:
-    parts.inflight.stop_all(InvalidKey(), lambda call: call.key.id == key_id)

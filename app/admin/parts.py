@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AdminParts:
-    """`reload` takes the configuration anew and tells the keys that changed; it raises InvalidRequest.
+    """`cut` ends the running calls of a key or a tenant, given its id, wherever in this gateway they run.
+    `reload` takes the configuration anew and tells the keys that changed; it raises InvalidRequest.
 
     `explain` tells what happened to a call, None when it is not remembered; `config` is the effective
     configuration with its secrets masked.
@@ -35,5 +36,6 @@ class AdminParts:
     wishes: Wishes
     inflight: InFlightTable
     explain: Callable[[str], dict[str, Any] | None]
+    cut: Callable[[str], object]
     reload: Callable[[], Awaitable[list[str]]]
     config: Callable[[], dict[str, Any]]

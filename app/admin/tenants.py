@@ -11,7 +11,7 @@ from app.admin.pages import Listing, PageQuery, listing
 from app.admin.routes import Parts, Who, guarded
 from app.admin.schemas import TenantNew, TenantPatch, TenantShown
 from app.admin.trail import difference, note
-from app.core.errors import InvalidKey, InvalidRequest
+from app.core.errors import InvalidRequest
 from app.store.page import Page
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ async def change_tenant(
     before = TenantShown.of(await parts.tenants.get(tenant_id))
     after = TenantShown.of(await parts.tenants.update(tenant_id, body.sent()))
     if abort:
-        _cut(parts, tenant_id)
+        parts.cut(tenant_id)
     await note(parts.audit, who, "tenant.update", tenant_id, difference(before, after))
     return after
 
@@ -74,9 +74,5 @@ async def delete_tenant(tenant_id: Id, parts: Parts, who: Who, abort: bool = Fal
     before = TenantShown.of(await parts.tenants.get(tenant_id))
     await parts.tenants.delete(tenant_id)
     if abort:
-        _cut(parts, tenant_id)
+        parts.cut(tenant_id)
     await note(parts.audit, who, "tenant.delete", tenant_id, difference(before, None))
-
-
-def _cut(parts: AdminParts, tenant_id: str) -> None:
-    parts.inflight.stop_all(InvalidKey(), lambda call: call.key.tenant.id == tenant_id)

@@ -34,7 +34,7 @@ class CannotStart(Exception):
 class Listener:
     """Starts and stops without touching signals. Port 0 takes a free one, known once it is started.
 
-    `refused` hears of requests turned away before the application saw them.
+    `sock` is a bound socket to listen on in place of host and port. `refused` hears of requests turned away before the application saw them.
     """
 
     def __init__(
@@ -45,11 +45,13 @@ class Listener:
         *,
         host: str | None = None,
         port: int | None = None,
+        sock: socket.socket | None = None,
         refused: Refused = unheard,
         lifespan: Literal["auto", "on", "off"] = "auto",
     ) -> None:
         self.host = options.host if host is None else host
         self.port = options.port if port is None else port
+        self._sock = sock
         self._options = options
         config = uvicorn.Config(
             cast("Any", app),
@@ -76,8 +78,9 @@ class Listener:
 
     async def start(self) -> None:
         """Bind, run the application's startup, accept. Raises CannotStart."""
-        sock = _bind(self.host, self.port)
-        self.port = sock.getsockname()[1]
+        sock = self._sock or bind(self.host, self.port)
+        if sock.family != socket.AF_UNIX:
+            self.port = sock.getsockname()[1]
         config = self._server.config
         config.load()
         self._server.lifespan = config.lifespan_class(config)
@@ -87,14 +90,19 @@ class Listener:
             sock.close()
             raise CannotStart("the application failed to start") from None
         self._heart = asyncio.create_task(self._beat(), name=f"listener-{self.port}")
-        logger.info("listening on %s port %d", self.host, self.port)
+        if sock.family != socket.AF_UNIX:
+            logger.info("listening on %s port %d", self.host, self.port)
+
+    def stop_accepting(self) -> None:
+        """Connections that are open stay open."""
+        for server in self._server.servers:
+            server.close()
 
     async def stop(self) -> None:
         """Stop accepting, end what is left within seconds, run the application's shutdown."""
         if self._heart is None:
             return
-        for server in self._server.servers:
-            server.close()
+        self.stop_accepting()
         for connection in list(self.connections):
             connection.transport.abort()
         await finished(self.tasks, _LAST_WORDS)
@@ -147,11 +155,16 @@ async def finished(tasks: set[asyncio.Task[None]], timeout: float) -> None:
         await asyncio.wait(set(tasks), timeout=timeout)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket that does not listen yet; `shared`: with others of its kind, among which the kernel spreads
+    new connections evenly. Raises CannotStart.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # so that asyncio sets TCP_NODELAY
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
         sock.setblocking(False)
     except OSError as error:

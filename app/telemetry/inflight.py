@@ -45,6 +45,10 @@ class InFlightTable:
             stop(error)
         return len(chosen)
 
+    def cut(self, owner: str, error: GatewayError) -> int:
+        """Stop the calls of a key or a tenant, given its id; returns how many."""
+        return self.stop_all(error, lambda call: owner in (call.key.id, call.key.tenant.id))
+
     def by_model(self) -> dict[str, int]:
         """Number of calls by the real name of their model."""
         return Counter(call.target for call, _ in self._calls.values())

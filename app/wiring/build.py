@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from app.core.ports import Transport
     from app.resilience.deadline import TimeoutOptions
     from app.settings import Settings
+    from app.upstream.control import Control
     from app.wiring.hearing import Hearing
     from app.wiring.storage import Storage
 
@@ -42,20 +43,22 @@ async def build(
     *,
     clock: Clock | None = None,
     transport: Transport | None = None,
+    control: Control | None = None,
     reread: Callable[[], Settings] | None = None,
+    worker: int | None = None,
 ) -> House:
     """A house that is not started yet; `reread` loads the configuration again for a reload.
 
-    Raises StoreRefusal for a database that is not ours to use.
+    `worker` is its number among several, whose supervisor has brought the database up to date. Raises StoreRefusal for a database that is not ours to use.
     """
     clock = clock or SystemClock()
     hearing = open_ears(settings, clock)
-    storage = await open_storage(settings, clock, hearing.calls.committed)
+    storage = await open_storage(settings, clock, hearing.calls.committed, prepared=worker is not None)
     fleet = Fleet(fleet_plan(settings), clock)
     fleet.subscribe(lambda endpoint, word: hearing.calls.endpoint_changed(endpoint.name, word))
     catalog = Catalog(offered(settings), fleet, settings.routing.default_model)
     transport = transport or _transport(settings, clock)
-    control = ControlPlane(clock)
+    control = control or ControlPlane(clock)
     lifecycle = Lifecycle()
     gateway = _line(settings, clock, storage, fleet, catalog, hearing, transport)
     edge = _edge(settings, lifecycle)
@@ -75,6 +78,7 @@ async def build(
         ),
         hearing=hearing,
         reread=reread,
+        worker=worker,
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from app import __version__
-from app.core.errors import ShuttingDown
+from app.core.errors import InvalidKey, ShuttingDown
 from app.settings import ConfigError, fleet_plan, offered
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.server.lifecycle import Lifecycle
     from app.settings import Settings
     from app.telemetry.exposition import Metrics
-    from app.upstream.control import ControlPlane
+    from app.upstream.control import Control
     from app.upstream.fleet import Fleet
     from app.upstream.health import Prober
     from app.upstream.scrape import Scraper
@@ -31,9 +31,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+class Colleagues(Protocol):
+    """The other workers of a gateway that has several."""
+
+    async def reload(self) -> None:
+        """Have all of them, this one too, take the configuration anew. Raises InvalidRequest."""
+        ...
+
+    def cut(self, owner: str) -> None:
+        """Have the others end the running calls of a key or a tenant."""
+        ...
+
+
 @dataclass(slots=True)
 class House:
-    """Built by `build`, started once, closed once."""
+    """Built by `build`, started once, closed once.
+
+    `worker` is its number where a gateway has several, `colleagues` are the others then.
+    """
 
     settings: Settings
     clock: Clock
@@ -41,13 +56,15 @@ class House:
     storage: Storage
     fleet: Fleet
     transport: Transport
-    control: ControlPlane
+    control: Control
     prober: Prober
     scraper: Scraper
     catalog: Catalog
     inference: Inference
     hearing: Hearing
     reread: Callable[[], Settings] | None = None
+    worker: int | None = None
+    colleagues: Colleagues | None = None
     reload_successful: bool = True
     connections: Callable[[], int] = lambda: 0
     metrics: Metrics = field(init=False)
@@ -83,16 +100,27 @@ class House:
         if self.reread is None:
             return []
         try:
-            settings = self.reread()
-            self.fleet.apply(fleet_plan(settings))
+            self.take(self.reread())
         except (ConfigError, ValueError):
             self.reload_successful = False
             raise
+        return sorted(self.fleet.endpoints)
+
+    def take(self, settings: Settings) -> None:
+        """Become what these settings say, as far as that needs no restart. Raises ValueError, and keeps
+        the old ones.
+        """
+        self.fleet.apply(fleet_plan(settings))
         self.catalog.offer(offered(settings), settings.routing.default_model)
         self.settings = settings
         self.reload_successful = True
         logger.info("the configuration was reloaded")
-        return sorted(self.fleet.endpoints)
+
+    def cut(self, owner: str) -> None:
+        """End the running calls of a key or a tenant, given its id, whichever worker has them."""
+        self.hearing.inflight.cut(owner, InvalidKey())
+        if self.colleagues is not None:
+            self.colleagues.cut(owner)
 
     def unready(self) -> list[str]:
         """Why this gateway should get no new traffic; what the fleet lacks is no reason."""

@@ -28,6 +28,7 @@ def operate(house: House) -> AdminParts:
         wishes=Wishes(storage.intents, storage.changes, house.fleet, house.clock),
         inflight=house.hearing.inflight,
         explain=house.hearing.explain,
+        cut=house.cut,
         reload=partial(_reload, house),
         config=lambda: masked(house.settings),
     )
@@ -42,7 +43,10 @@ def _tokens(house: House) -> list[Token]:
 async def _reload(house: House) -> list[str]:
     former = house.settings
     try:
-        house.reload()
+        if house.colleagues is None:
+            house.reload()
+        else:
+            await house.colleagues.reload()
     except ConfigError as error:
         raise InvalidRequest(str(error), param=error.problems[0].path) from error
     except ValueError as error:

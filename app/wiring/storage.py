@@ -82,11 +82,12 @@ class Storage:
 
 
 async def open_storage(
-    settings: Settings, clock: Clock, committed: Callable[[int, float], object]
+    settings: Settings, clock: Clock, committed: Callable[[int, float], object], *, prepared: bool = False
 ) -> Storage:
-    """Raises StoreRefusal when the database is of another schema or another secret."""
+    """`prepared`: somebody has seen to its schema. Raises StoreRefusal when the database is of another schema or another secret."""
     url = settings.database_url.get_secret_value()
-    await asyncio.to_thread(prepare, url)
+    if not prepared:
+        await asyncio.to_thread(prepare, url)
     database = Database(url)
     await database.connect()
     secret, previous = settings.secret, settings.secret_previous

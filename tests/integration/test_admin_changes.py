@@ -43,7 +43,7 @@ async def operated(url):
         parts = AdminParts(
             Access(lambda: [Token.of("root", "admin", ADMIN)], clock), stores.tenants, stores.keys, stores.reports,
             stores.audit, fleet, Wishes(stores.intents, stores.changes, fleet, clock), InFlightTable(clock),
-            DecisionLog().explain, no_reload, dict,
+            DecisionLog().explain, print, no_reload, dict,
         )  # fmt: skip
         app = FastAPI(redirect_slashes=False)
         problems.install(app)

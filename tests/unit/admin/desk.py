@@ -13,6 +13,7 @@ from app.admin.access import Access, Token
 from app.admin.parts import AdminParts
 from app.admin.wishes import Wishes
 from app.api import problems
+from app.core.errors import InvalidKey
 from app.telemetry.decisions import DecisionLog
 from app.telemetry.inflight import InFlightTable
 from app.upstream.fleet import Fleet
@@ -76,6 +77,7 @@ async def desk(folder):
             wishes=wishes_of(stores, fleet),
             inflight=made.inflight,
             explain=made.decisions.explain,
+            cut=lambda owner: made.inflight.cut(owner, InvalidKey()),
             reload=reload,
             config=lambda: {"admin_token": "**********", "server": {"port": 9000}},
         )
