@@ -11,7 +11,7 @@ from app.upstream.control import UnansweredError
 
 if TYPE_CHECKING:
     from app.core.clock import Clock
-    from app.upstream.control import ControlPlane
+    from app.upstream.control import Control
     from app.upstream.endpoint import LiveEndpoint
     from app.upstream.health import HealthOptions
 
@@ -25,7 +25,7 @@ class Checkup:
     """
 
     def __init__(
-        self, endpoint: LiveEndpoint, *, control: ControlPlane, clock: Clock, options: HealthOptions
+        self, endpoint: LiveEndpoint, *, control: Control, clock: Clock, options: HealthOptions
     ) -> None:
         self._endpoint = endpoint
         self._control = control

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
 
@@ -40,8 +40,23 @@ def open_client(tls: ssl.SSLContext | None) -> httpx.AsyncClient:
     return httpx.AsyncClient(verify=tls or False, trust_env=False, limits=limits, cookies=no_cookies)
 
 
+class Control(Protocol):
+    """Whoever can be sent to an endpoint with a question."""
+
+    async def ask(
+        self, spec: EndpointSpec, path: str, timeout: float, *, body: bytes | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body of a GET, or of a POST of JSON; within `timeout` seconds in all.
+
+        Raises UnansweredError.
+        """
+        ...
+
+    async def aclose(self) -> None: ...
+
+
 class ControlPlane:
-    """One client for each TLS setting, shared by probes and scrapes."""
+    """Implements Control: one client for each TLS setting, shared by probes and scrapes."""
 
     def __init__(
         self, clock: Clock, open_: Callable[[ssl.SSLContext | None], httpx.AsyncClient] = open_client
@@ -53,10 +68,6 @@ class ControlPlane:
     async def ask(
         self, spec: EndpointSpec, path: str, timeout: float, *, body: bytes | None = None
     ) -> tuple[int, bytes]:
-        """Status and body of a GET, or of a POST of JSON; within `timeout` seconds in all.
-
-        Raises UnansweredError.
-        """
         headers = {**spec.headers, "accept-encoding": "identity", "user-agent": "sluice"}
         if spec.api_key:
             headers["authorization"] = f"Bearer {spec.api_key}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.core.clock import Clock
-    from app.upstream.control import ControlPlane
+    from app.upstream.control import Control
     from app.upstream.endpoint import LiveEndpoint
     from app.upstream.fleet import Fleet
 
@@ -39,7 +39,7 @@ class Prober:
     def __init__(
         self,
         fleet: Fleet,
-        control: ControlPlane,
+        control: Control,
         clock: Clock,
         options: HealthOptions,
         jitter: Callable[[], float] = random.random,
@@ -57,6 +57,10 @@ class Prober:
     async def first_round(self, patience: float = 1.0) -> None:
         """Done when every endpoint was probed once, whatever came of it, or `patience` seconds are over."""
         await self._rounds.first(patience)
+
+    def hurry(self, url: str) -> None:
+        """Look at the endpoint there now rather than later."""
+        self._rounds.hurry_to(url)
 
     async def aclose(self) -> None:
         await self._rounds.aclose()

@@ -70,6 +70,12 @@ class Rounds:
         if bell is not None:
             bell.set()
 
+    def hurry_to(self, url: str) -> None:
+        """The same for whatever is at an address."""
+        for endpoint, bell in self._bells.items():
+            if endpoint.spec.url == url:
+                bell.set()
+
     async def aclose(self) -> None:
         """Ends all visits and waits for them."""
         self._started = False

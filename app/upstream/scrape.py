@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.core.clock import Clock
-    from app.upstream.control import ControlPlane
+    from app.upstream.control import Control
     from app.upstream.endpoint import LiveEndpoint
     from app.upstream.fleet import Fleet
 
@@ -53,7 +53,7 @@ class Scraper:
     def __init__(
         self,
         fleet: Fleet,
-        control: ControlPlane,
+        control: Control,
         clock: Clock,
         options: ScrapeOptions,
         jitter: Callable[[], float] = random.random,
@@ -69,6 +69,10 @@ class Scraper:
         """Done when every endpoint was scraped once, whatever came of it, or `patience` seconds are over."""
         await self._rounds.first(patience)
 
+    def hurry(self, url: str) -> None:
+        """Scrape the endpoint there now rather than later."""
+        self._rounds.hurry_to(url)
+
     async def aclose(self) -> None:
         await self._rounds.aclose()
 
@@ -77,7 +81,7 @@ class Scrape:
     """One endpoint's row of scrapes; says once when they begin to fail and once when they work again."""
 
     def __init__(
-        self, endpoint: LiveEndpoint, *, control: ControlPlane, clock: Clock, options: ScrapeOptions
+        self, endpoint: LiveEndpoint, *, control: Control, clock: Clock, options: ScrapeOptions
     ) -> None:
         self._endpoint = endpoint
         self._control = control
