@@ -55,7 +55,7 @@ async def _run(settings: Settings, reread: Callable[[], Settings] | None, opened
             port=settings.ops.port,
             lifespan="off",
         )
-        _settle_memory()
+        settle_memory()
         greeting = asyncio.create_task(_greet(house, data, ops, opened), name="greeting")
         code = await run(
             [data, ops], house.lifecycle, settings.server, _reloading(house) if reread is not None else None
@@ -66,7 +66,7 @@ async def _run(settings: Settings, reread: Callable[[], Settings] | None, opened
         await house.aclose()
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """What was built stays for good, and calls leave few cycles: collections walk less, and less often."""
     gc.collect()
     gc.freeze()

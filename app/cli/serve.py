@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.failure import Failed
 from app.cli.options import config_option, yes_open_option
 
 if TYPE_CHECKING:
@@ -45,11 +44,11 @@ def serve(
     from app.telemetry.logs import configure_logging
 
     flags = {"server": {"host": host, "port": port}, "ops": {"host": ops_host, "port": ops_port}}
-    reread = partial(load, config, flags, yes_open=yes_open)
+    reread = partial(load, config, flags, yes_open=yes_open, workers=workers)
     settings = reread()
-    if workers > 1:
-        raise Failed(
-            f"--workers {workers} needs Redis, which shares limits between workers; start one worker"
-        )
     configure_logging(settings.logging)
-    ctx.exit(run_house(settings, reread))
+    if workers == 1:
+        ctx.exit(run_house(settings, reread))
+    from app.cli.workers.supervise import run_workers
+
+    ctx.exit(run_workers(settings, reread, workers))

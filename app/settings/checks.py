@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from app.settings.tree import Settings
 
 
-def problems(settings: Settings, *, yes_open: bool) -> Iterator[Problem]:
+def problems(settings: Settings, *, yes_open: bool, workers: int = 1) -> Iterator[Problem]:
     """Everything that keeps this configuration from being used; `yes_open` allows open mode off loopback."""
+    if workers > 1 and settings.redis_url is None:
+        why = "needs Redis, which shares limits between workers: set redis_url, or start one worker"
+        yield Problem(f"--workers {workers}", why)
     yield from _endpoint_names(settings)
     yield from _overrides(settings)
     yield from _preferences(settings)

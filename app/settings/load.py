@@ -37,11 +37,11 @@ def load(
     """The checked configuration. Raises ConfigError with everything found wrong in the first bad stage.
 
     `config`: else SLUICE_CONFIG, else ./sluice.yaml where it exists. `flags` is nested like the file; a
-    flag that is None was not given. Keys that mean nothing here are logged and left out.
+    flag that is None was not given. `workers` is how many processes share this configuration. Keys that mean nothing here are logged and left out.
     """
     environ = os.environ if environ is None else environ
     path = config or _found(environ)
-    refused = [] if workers == 1 else [Problem("--workers", "more than one worker is not implemented yet")]
+    refused: list[Problem] = []
     folder = path.parent if path else Path()
     layers = [
         _shaped(read(path) if path else {}, References(environ, folder), refused),
@@ -56,7 +56,7 @@ def load(
         raise ConfigError(
             Problem(dotted(where), message) for where, message in of_validation(error)
         ) from None
-    found = list(checks.problems(settings, yes_open=yes_open))
+    found = list(checks.problems(settings, yes_open=yes_open, workers=workers))
     if found:
         raise ConfigError(found)
     for name, model in settings.models.items():

@@ -88,7 +88,7 @@ def test_it_serves_reloads_and_ends_in_order(tmp_path):
     [
         (
             ["--workers", "2"],
-            "--workers 2 needs Redis, which shares limits between workers; start one worker",
+            "--workers 2: needs Redis, which shares limits between workers: set redis_url, or start one worker",
         ),
         (["--config", "none.yaml"], "none.yaml: cannot be read: No such file or directory"),
     ],

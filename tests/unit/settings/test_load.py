@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.settings import ConfigError, load
+from app.settings import ConfigError, Settings, load
 
 TOKEN = "0123456789abcdef"
 
@@ -114,8 +114,10 @@ def test_checks_of_the_whole_are_part_of_loading(write):
     assert load(path, environ={}, yes_open=True).auth.mode == "open"
 
 
-def test_several_workers_are_not_there_yet():
-    assert refusal(environ={}, workers=2) == [("--workers", "more than one worker is not implemented yet")]
+def test_several_workers_share_their_limits_or_do_not_start():
+    why = "needs Redis, which shares limits between workers: set redis_url, or start one worker"
+    assert refusal(environ={}, workers=2) == [("--workers 2", why)]
+    assert load(environ={}, workers=1) == Settings()
 
 
 def test_the_environment_of_the_process_is_the_default(monkeypatch):

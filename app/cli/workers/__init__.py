@@ -1,0 +1,1 @@
+"""sluice serve --workers N: one gateway in several processes."""
