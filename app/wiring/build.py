@@ -53,7 +53,7 @@ async def build(
     """
     clock = clock or SystemClock()
     hearing = open_ears(settings, clock)
-    storage = await open_storage(settings, clock, hearing.calls.committed, prepared=worker is not None)
+    storage = await open_storage(settings, clock, hearing.calls.committed, worker=worker)
     fleet = Fleet(fleet_plan(settings), clock)
     fleet.subscribe(lambda endpoint, word: hearing.calls.endpoint_changed(endpoint.name, word))
     catalog = Catalog(offered(settings), fleet, settings.routing.default_model)

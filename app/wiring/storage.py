@@ -82,11 +82,11 @@ class Storage:
 
 
 async def open_storage(
-    settings: Settings, clock: Clock, committed: Callable[[int, float], object], *, prepared: bool = False
+    settings: Settings, clock: Clock, committed: Callable[[int, float], object], *, worker: int | None = None
 ) -> Storage:
-    """`prepared`: somebody has seen to its schema. Raises StoreRefusal when the database is of another schema or another secret."""
+    """`worker`: the number of one of several, whose supervisor has seen to the schema. Raises StoreRefusal when the database is of another schema or another secret."""
     url = settings.database_url.get_secret_value()
-    if not prepared:
+    if worker is None:
         await asyncio.to_thread(prepare, url)
     database = Database(url)
     await database.connect()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,22 +35,24 @@ class UnixDoor:
         )
         url = httpx.URL("http://worker").copy_with(raw_path=request.target)
         headers = [*request.headers, (b"content-length", b"%d" % len(request.body)), (b"host", b"worker")]
+        asked = httpx.Request(
+            request.method,
+            url,
+            headers=headers,
+            content=request.body,
+            extensions={"timeout": httpx.Timeout(patience).as_dict()},
+        )
         try:
-            async with transport:
-                asked = httpx.Request(
-                    request.method,
-                    url,
-                    headers=headers,
-                    content=request.body,
-                    extensions={"timeout": httpx.Timeout(patience).as_dict()},
-                )
-                response = await transport.handle_async_request(asked)
-                try:
-                    yield Reply(response.status_code, response.headers.raw, _chunks(response))
-                finally:
-                    await response.aclose()
+            response = await transport.handle_async_request(asked)
         except (httpx.HTTPError, OSError) as error:
+            await transport.aclose()
             raise Unanswered(str(error)) from error
+        try:
+            yield Reply(response.status_code, response.headers.raw, _chunks(response))
+        finally:
+            with suppress(httpx.HTTPError, OSError):
+                await response.aclose()
+            await transport.aclose()
 
 
 async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:

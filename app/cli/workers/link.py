@@ -33,6 +33,7 @@ class Link:
         self._own = own
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._alone = False
 
     async def ask(
         self, spec: EndpointSpec, path: str, timeout: float, *, body: bytes | None = None
@@ -65,20 +66,27 @@ class Link:
     async def listen(self, house: House) -> None:
         """Do as told until the supervisor is gone."""
         while (message := await self._channel.receive()) is not None:
-            match message:
-                case Heard(number, answer):
-                    self._settle(number, answer)
-                case ReloadEnded(number):
-                    self._settle(number, message)
-                case News(url, path):
-                    (house.scraper if path == "/metrics" else house.prober).hurry(url)
-                case Cut(owner):
-                    house.hearing.inflight.cut(owner, InvalidKey())
-                case Reload():
-                    self._reload(house, message)
+            try:
+                self._do(house, message)
+            except Exception:
+                logger.exception("a word of the supervisor was not followed")
+        self._alone = True
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(EOFError())
+
+    def _do(self, house: House, message: Any) -> None:
+        match message:
+            case Heard(number, answer):
+                self._settle(number, answer)
+            case ReloadEnded(number):
+                self._settle(number, message)
+            case News(url, path):
+                (house.scraper if path == "/metrics" else house.prober).hurry(url)
+            case Cut(owner):
+                house.hearing.inflight.cut(owner, InvalidKey())
+            case Reload():
+                self._reload(house, message)
 
     def _reload(self, house: House, told: Reload) -> None:
         try:
@@ -92,7 +100,9 @@ class Link:
         self._channel.send(Reloaded(told.number))
 
     async def _reply(self, message: Callable[[int], Any]) -> Any:
-        """Raises EOFError when the supervisor goes."""
+        """Raises EOFError when the supervisor goes, or is gone."""
+        if self._alone:
+            raise EOFError
         number = next(self._numbers)
         waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._channel.send(message(number))

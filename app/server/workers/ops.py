@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from app.core.errors import Overloaded, RequestTooLarge
@@ -77,16 +76,14 @@ class OpsOfAll:
         searched = _ONE_HAS_IT.fullmatch(request.path) is not None
         patience = SLOW if request.path.startswith(_LOOKED_UP) else QUICK
         for number, door in enumerate(doors, start=1):
-            async with AsyncExitStack() as stack:
-                try:
-                    reply = await stack.enter_async_context(door.ask(request, patience))
-                except Unanswered:
-                    if request.method in {"GET", "HEAD"} or searched:
-                        continue
-                    return False
-                if not (searched and reply.status == 404 and number < len(doors)):
-                    await _relay(reply, scope, send)
-                    return True
+            try:
+                async with door.ask(request, patience) as reply:
+                    if not (searched and reply.status == 404 and number < len(doors)):
+                        await _relay(reply, scope, send)
+                        return True
+            except Unanswered:
+                if request.method not in {"GET", "HEAD"} and not searched:
+                    return False  # it may have been done
         return False
 
 
@@ -100,12 +97,12 @@ async def _answer(door: Door, request: Request) -> Answer | None:
 
 
 async def _request(scope: Scope, receive: Receive) -> Request | None:
-    """None when it is too large."""
+    """None when it is too large, or broke off."""
     body = b""
     while True:
         message = await receive()
         body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
+        if len(body) > LARGEST_BODY or message["type"] == "http.disconnect":
             return None
         if not message.get("more_body", False):
             break
@@ -123,19 +120,30 @@ def _kept(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 async def _relay(reply: Reply, scope: Scope, send: Send) -> None:
     """An answer that breaks off is closed unfinished, so that its caller sees that it is not whole; nothing
     more is fetched for one who has left.
+
+    The head waits for the first byte of the body, or for its end: a caller may send its next request as
+    soon as it has a head without a body, and that must find this one answered.
     """
     left = asyncio.Event()
     connection = scope.get("extensions", {}).get("sluice")
     if connection is not None:
         connection.on_hang_up(left.set)
-    await send({"type": "http.response.start", "status": reply.status, "headers": _kept(reply.headers)})
+    head = {"type": "http.response.start", "status": reply.status, "headers": _kept(reply.headers)}
+    begun = False
     try:
         async for chunk in reply.chunks:
             if left.is_set():
                 return
+            if not begun:
+                await send(head)
+                begun = True
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     except Unanswered:
-        return
+        if begun:
+            return
+        raise
+    if not begun:
+        await send(head)
     await send({"type": "http.response.body", "body": b""})
 
 
