@@ -61,6 +61,7 @@ class Link:
         self._channel.send(Cut(owner))
 
     async def aclose(self) -> None:
+        self._channel.close()
         await self._own.aclose()
 
     async def listen(self, house: House) -> None:
