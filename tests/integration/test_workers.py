@@ -11,6 +11,7 @@ import socket
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 
 import httpx
@@ -198,6 +199,13 @@ async def test_killed_worker_is_replaced_and_the_other_does_not_notice(gateway):
             return (await client.post("/v1/chat/completions", json=SHORT)).status_code
 
         assert await on_each_worker(gateway, ask) == {0: 200, 1: 200}
+        cut = {call for call, worker in workers.items() if worker == 0}
+
+        async def booked():
+            rows = (await ops.get("/admin/v1/usage/requests?limit=1000")).json()["data"]
+            return {row["finish"] for row in rows if row["call_id"] in cut}
+
+        await within(lambda: _is(booked(), {"crashed"}))
 
 
 async def test_keys_and_limits_change_on_every_worker_at_once(gateway):
@@ -300,33 +308,57 @@ async def test_every_line_of_the_log_is_whole(gateway):
     assert gateway.heard("listening on", 3)
 
 
-async def test_endpoints_are_probed_once_for_all_workers(tmp_path):
-    asked = Counter()
+@dataclass
+class Engine:
+    """Answers probes; counts those of its health and says when there were enough."""
 
-    async def engine(reader, writer):
-        head = await reader.readuntil(b"\r\n\r\n")
-        path = head.split(b" ")[1].decode()
-        asked[path] += 1
-        body = b'{"data": [{"id": "m"}]}' if path == "/v1/models" else b""
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
-        )
+    asked: int = 0
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(self, reader, writer):
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
+        if path == b"/health":
+            self.asked += 1
+            if self.asked == 8:
+                self.enough.set()
+        body = b'{"data": [{"id": "m"}]}' if path == b"/v1/models" else b""
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+        writer.write(head + body)
         await writer.drain()
         writer.close()
 
+
+async def test_workers_probe_as_one_and_know_of_a_death_as_one(tmp_path):
+    engine = Engine()
     server = await asyncio.start_server(engine, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    process = supervised(tmp_path, [url], workers=3, health={"interval": 1, "interval_down": 1})
+    gateway = await asyncio.to_thread(process.__enter__)
+    try:
+        async with operator(gateway) as ops:
 
-    def look():
-        with supervised(tmp_path, [url], workers=3, health={"interval": 1}):
-            asked.clear()
-            time.sleep(6.0)
-            return dict(asked)
+            async def health():
+                (row,) = (await ops.get("/status")).json()["endpoints"]
+                return [worker["health"] for worker in row["workers"]]
 
-    async with server:
-        counts = await asyncio.to_thread(look)
-    assert 4 <= counts["/health"] <= 9, counts
-    assert 4 <= counts["/v1/models"] <= 9, counts
+            assert await health() == ["up"] * 3
+            began, engine.asked = time.monotonic(), 0
+            engine.enough.clear()
+            async with asyncio.timeout(SOON):
+                await engine.enough.wait()
+            assert time.monotonic() - began > 8 * 0.9 * 0.75  # a third of it, were each to ask for itself
+
+            server.close()
+            await server.wait_closed()
+
+            async def any_knows():
+                return "down" in await health()
+
+            await within(any_knows)
+            await within(lambda: _is(health(), ["down"] * 3), AT_ONCE)
+    finally:
+        server.close()
+        await asyncio.to_thread(process.__exit__, None, None, None)
 
 
 async def test_sigterm_lets_streams_end_and_exits_well(urls, tmp_path):
@@ -397,9 +429,13 @@ def test_start_that_fails_is_one_plain_line_and_no_loop(urls, tmp_path):
     ]
 
 
-def test_taken_port_is_one_plain_line(urls, tmp_path):
+@pytest.mark.parametrize("listener", ["server", "ops"])
+def test_taken_port_is_one_plain_line(urls, tmp_path, listener):
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        file = configured(tmp_path, urls, server={"port": port})
+        file = configured(tmp_path, urls, **{listener: {"port": port}})
         code, said = run(file, 2)
-    assert (code, said) == (1, [f"sluice: cannot listen on 127.0.0.1 port {port}: address already in use"])
+    assert code == 1
+    assert [line for line in said if not line.startswith("{")] == [
+        f"sluice: cannot listen on 127.0.0.1 port {port}: address already in use"
+    ]

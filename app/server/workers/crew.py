@@ -53,7 +53,9 @@ class Crew:
         return self._leaving.is_set()
 
     async def start(self) -> bool:
-        """Whether the first worker became ready; it has said why not. The others follow by themselves."""
+        """Whether the first worker became ready; if not, it has said why, or `gone` raises why it could not
+        be started. The others follow by themselves.
+        """
         first = asyncio.Event()
         self._tasks.append(asyncio.create_task(self._keep(0, first), name="worker 0"))
         await first.wait()
@@ -88,7 +90,15 @@ class Crew:
     async def _keep(self, seat: int, first: asyncio.Event | None = None) -> None:
         failures = 0
         while not self.leaving:
-            worker = self._seats[seat] = await self._hire(seat)
+            try:
+                worker = self._seats[seat] = await self._hire(seat)
+            except Exception:
+                if first is not None:
+                    first.set()
+                    raise
+                logger.exception("worker %d cannot be started", seat)
+                await self._rest(LONGEST_PAUSE)
+                continue
             life = asyncio.create_task(worker.hear(self._heard), name=f"life of worker {seat}")
             if self.leaving:
                 worker.signal(signal.SIGTERM)

@@ -34,11 +34,13 @@ _OURS = frozenset((b"connection", b"content-length", b"host", b"transfer-encodin
 class OpsOfAll:
     """An ASGI application. `merges` are the paths whose GET all answer, with status, content type and body
     made of their answers; what one worker alone knows is looked for; the first ready one answers the rest.
+    Those that were silent when last asked are asked last.
     """
 
     def __init__(self, doors: Callable[[], Sequence[Door]], merges: Mapping[str, Merge]) -> None:
         self._doors = doors
         self._merges = merges
+        self._silent: set[int] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = await _request(scope, receive)
@@ -67,33 +69,36 @@ class OpsOfAll:
 
     async def ask_all(self, request: Request) -> list[Answer]:
         """In the order of their seats; those that do not answer are left out."""
-        asked = [_answer(door, request) for door in self._doors()]
+        asked = [self._answer(door, request) for door in self._doors()]
         return [answer for answer in await asyncio.gather(*asked) if answer is not None]
 
     async def _one(self, request: Request, scope: Scope, send: Send) -> bool:
         """Whether anybody answered."""
-        doors = list(self._doors())
+        doors = sorted(self._doors(), key=lambda door: door.pid in self._silent)
         searched = _ONE_HAS_IT.fullmatch(request.path) is not None
         patience = SLOW if request.path.startswith(_LOOKED_UP) else QUICK
         for number, door in enumerate(doors, start=1):
             try:
                 async with door.ask(request, patience) as reply:
+                    self._silent.discard(door.pid)
                     if not (searched and reply.status == 404 and number < len(doors)):
                         await _relay(reply, scope, send)
                         return True
             except Unanswered:
+                self._silent.add(door.pid)
                 if request.method not in {"GET", "HEAD"} and not searched:
                     return False  # it may have been done
         return False
 
-
-async def _answer(door: Door, request: Request) -> Answer | None:
-    try:
-        async with door.ask(request, QUICK) as reply:
-            body = b"".join([chunk async for chunk in reply.chunks])
-            return Answer(door.seat, door.pid, reply.status, reply.headers, body)
-    except Unanswered:
-        return None
+    async def _answer(self, door: Door, request: Request) -> Answer | None:
+        try:
+            async with door.ask(request, QUICK) as reply:
+                body = b"".join([chunk async for chunk in reply.chunks])
+                self._silent.discard(door.pid)
+                return Answer(door.seat, door.pid, reply.status, reply.headers, body)
+        except Unanswered:
+            self._silent.add(door.pid)
+            return None
 
 
 async def _request(scope: Scope, receive: Receive) -> Request | None:

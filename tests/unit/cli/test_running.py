@@ -104,6 +104,20 @@ def test_serve_takes_flags_over_the_file(monkeypatch, tmp_path):
     assert CliRunner().invoke(main, ["serve", "--workers", "2"]).exit_code == 1
 
 
+def test_serve_with_workers_is_supervised_where_limits_are_shared(monkeypatch):
+    taken = []
+
+    def run(settings, reread, workers):
+        taken.append((reread() == settings, workers))
+        return 4
+
+    monkeypatch.setattr("app.cli.workers.supervise.run_workers", run)
+    monkeypatch.setattr("app.settings.checks._unbuilt", lambda settings: (), raising=False)
+    runner = CliRunner(env={"SLUICE_REDIS_URL": "redis://127.0.0.1"})
+    assert runner.invoke(main, ["serve", "--workers", "3"]).exit_code == 4
+    assert taken == [(True, 3)]
+
+
 class Interrupting(module.Greeting):
     """Says Ctrl-C once it has greeted."""
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from app.server.workers.crew import LAST_WORDS, STEADY, Crew
+from app.server.workers.crew import LAST_WORDS, LONGEST_PAUSE, STEADY, Crew
 from tests.clock import FakeClock, settle
 
 
@@ -52,9 +52,12 @@ class Office:
         self.clock = FakeClock()
         self.hired = []
         self.deaf = deaf
+        self.trouble = None
         self.crew = Crew(count, self.hire, lambda worker, message: None, self.clock)
 
     async def hire(self, seat):
+        if self.trouble is not None:
+            raise self.trouble
         self.hired.append(Worker(seat, self.clock.now, self.deaf))
         return self.hired[-1]
 
@@ -170,3 +173,21 @@ async def test_a_worker_stopped_before_it_was_ready_did_nothing_wrong():
     office.crew.leave(0)
     assert not await starting
     assert await office.crew.gone() == 0
+
+
+async def test_a_first_worker_that_cannot_even_be_hired_is_an_error():
+    office = Office()
+    office.trouble = OSError("no more processes")
+    assert not await office.crew.start()
+    with pytest.raises(OSError, match="no more processes"):
+        await office.crew.gone()
+
+
+async def test_a_replacement_that_cannot_be_hired_is_tried_again_later(office):
+    office.trouble = OSError("no more processes")
+    office.hired[1].end(137)
+    await office.clock.run(LONGEST_PAUSE - 0.01)
+    office.trouble = None
+    assert len(office.hired) == 2
+    await office.clock.run(0.01)
+    assert [worker.seat for worker in office.hired] == [0, 1, 1]

@@ -58,6 +58,18 @@ async def test_a_change_that_may_have_been_made_is_not_made_again():
     assert doors[1].asked == []
 
 
+async def test_a_silent_worker_is_not_asked_first_again():
+    doors = [Door(0, {"/ready": None, "/dull": None}), Door(1)]
+    async with client(*doors) as ops:
+        await ops.get("/ready")
+        assert (await ops.post("/admin/v1/tenants", json={})).status_code == 200
+        assert [request.path for request in doors[0].asked] == ["/ready"]
+        doors[0].answers.clear()
+        await ops.get("/ready")
+        await ops.post("/admin/v1/tenants", json={})
+    assert doors[0].asked[-1].method == "POST"
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_a_call_is_looked_for_at_every_worker(method):
     path = "/admin/v1/inflight/call-1" if method == "DELETE" else "/admin/v1/requests/call-1"
