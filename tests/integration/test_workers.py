@@ -393,7 +393,10 @@ async def test_second_signal_does_not_wait_for_streams(urls, tmp_path):
         assert await asyncio.to_thread(gateway.process.wait, SOON) == 0
 
 
-async def test_workers_of_a_killed_supervisor_give_the_port_back_and_end_by_themselves(urls, tmp_path):
+async def test_workers_of_a_killed_supervisor_give_the_port_back_and_end_by_themselves(
+    urls, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with supervised(tmp_path, urls, server={"drain": 1}) as gateway:
         async with AsyncExitStack() as stack, customer(gateway) as (_, _, secret):
             client = await stack.enter_async_context(connection(gateway, secret))
@@ -415,6 +418,7 @@ async def test_workers_of_a_killed_supervisor_give_the_port_back_and_end_by_them
             await within(can_listen)
             assert "shutting_down" in (await reply.aread()).decode()
         await asyncio.to_thread(wait, lambda: all(gone(pid) for pid in workers.values()))
+        assert [path for path in tmp_path.glob("sluice-*") if path.is_dir()] == []
 
 
 def test_start_that_fails_is_one_plain_line_and_no_loop(urls, tmp_path):

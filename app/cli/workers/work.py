@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import socket
 import sys
@@ -70,7 +71,7 @@ async def _work(sock: socket.socket) -> int:
         ops = Listener(
             told_origin(operators), house.lifecycle, settings.server, sock=_bind(path), lifespan="off"
         )
-        told = asyncio.create_task(_obey(link, house, data), name="supervisor's word")
+        told = asyncio.create_task(_obey(link, house, data, start.folder), name="supervisor's word")
         await house.start()
         settle_memory()
         ready = asyncio.create_task(_tell_ready(channel, house), name="ready")
@@ -89,9 +90,12 @@ async def _tell_ready(channel: Channel, house: House) -> None:
         channel.send(Ready())
 
 
-async def _obey(link: Link, house: House, data: Listener) -> None:
-    """A supervisor that died is no reason to cut calls; its successor will want the port at once."""
+async def _obey(link: Link, house: House, data: Listener, folder: Path) -> None:
+    """A supervisor that died is no reason to cut calls; its successor will want the port at once, and
+    nobody wants what it left behind.
+    """
     await link.listen(house)
+    shutil.rmtree(folder, ignore_errors=True)
     data.stop_accepting()
     house.lifecycle.stop()
 
