@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import Struct, field
 
+from app.core.outcome import NO_USAGE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,6 +33,11 @@ class Metered(Protocol):
 
     @property
     def usage_source(self) -> UsageSource: ...
+
+    @property
+    def suspect(self) -> bool:
+        """The endpoint stated counts that cannot be true."""
+        ...
 
 
 class Call(Struct, eq=False):
@@ -78,6 +85,12 @@ class Call(Struct, eq=False):
     body_bytes_sent: int = 0
     stopped: GatewayError | None = None
     metered: Metered | None = None
+
+    @property
+    def counted(self) -> tuple[Usage, UsageSource]:
+        """The tokens that the attempt under way is known to have taken, and who says so."""
+        metered = self.metered
+        return (NO_USAGE, "estimated") if metered is None else (metered.usage, metered.usage_source)
 
     @property
     def choices(self) -> int:

@@ -41,7 +41,8 @@ class Settlement(Struct, frozen=True, gc=False):
     """The end of one attempt, or of a call; times in seconds from its start.
 
     `finish` is the engine's finish reason, or hang_up, timeout, cut; `status` what the caller got
-    (499: it was gone); `reason` a short word for metrics, such as connect, reset, first_byte.
+    (499: it was gone); `reason` a short word for metrics, such as connect, reset, first_byte. `suspect`: the
+    endpoint stated counts that cannot be true.
     """
 
     outcome: Outcome
@@ -55,6 +56,7 @@ class Settlement(Struct, frozen=True, gc=False):
     error_code: str | None = None
     reason: str | None = None
     billed: bool = True
+    suspect: bool = False
 
 
 ABANDONED = Settlement(Outcome.IGNORED, status=499, finish="hang_up", reason="abandoned", billed=False)

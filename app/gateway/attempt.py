@@ -9,35 +9,24 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.core.errors import GatewayError
-from app.core.failures import (
-    BadUpstream,
-    ClosedEarly,
-    EndpointError,
-    EndpointFailed,
-    FirstByteTimeout,
-    IdleTimeout,
-    StreamBroken,
-)
+from app.core.failures import EndpointError, EndpointRejected, FirstByteTimeout
 from app.core.outcome import Outcome
-from app.gateway.exchange import JsonExchange, StreamExchange
-from app.resilience.classify import classify_event, classify_head
-from app.wire.reply import read_reply
-from app.wire.stream import StreamReader
+from app.gateway.asking import Asker
+from app.gateway.reception import Reception
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.core.call import Call
     from app.core.clock import Clock
+    from app.core.errors import GatewayError
     from app.core.ports import Endpoint, Pool, Transport
-    from app.core.reply import Body, Reply
+    from app.core.reply import Outbound
+    from app.gateway.asking import Asking
     from app.gateway.catalog import Model
+    from app.gateway.exchange import JsonExchange, StreamExchange
     from app.gateway.outbound import Outbounds
     from app.resilience.deadline import Deadline, TimeoutOptions
-
-ERROR_BODY = 256 * 1024
-"""Bytes of an endpoint's error answer that are read."""
 
 
 class Sender:
@@ -54,31 +43,65 @@ class Sender:
         self._outbounds = outbounds
         self._timeouts = timeouts
         self._clock = clock
+        self._asker = Asker(clock)
 
     async def send(
         self, call: Call, model: Model, pool: Pool, endpoint: Endpoint, deadline: Deadline
     ) -> StreamExchange | JsonExchange:
-        """Raises EndpointError before the commit point; the connection is gone then."""
+        """Raises EndpointError before the commit point; the connection is gone then.
+
+        An endpoint that does not understand how usage is asked for is asked again, for less.
+        """
         spec = endpoint.spec
         timeouts = self._timeouts(model.name, spec.name)
         served = pool.served_name(endpoint)
         call.endpoint, call.served_model = spec.name, served
-        outbound = self._outbounds.build(call, model, spec, served)
+        asking = self._asker.ask(call, model, spec)
+        understood = True
+        while True:
+            outbound = self._outbounds.build(call, model, spec, served, asking)
+            try:
+                exchange = await self._ask(call, endpoint, deadline, timeouts, outbound, asking)
+            except EndpointRejected as refusal:
+                less = self._asker.ask_less(call, model, asking, refusal)
+                if less is None:
+                    raise
+                asking, understood = less, False
+            else:
+                if not understood:
+                    self._asker.learn(spec, asking.usage)
+                elif asking.assembled and not _told(call):
+                    self._asker.learn(spec, "none")
+                return exchange
+
+    async def _ask(
+        self,
+        call: Call,
+        endpoint: Endpoint,
+        deadline: Deadline,
+        timeouts: TimeoutOptions,
+        outbound: Outbound,
+        asking: Asking,
+    ) -> StreamExchange | JsonExchange:
         sent = self._clock.monotonic()
+        call.metered = None
         if call.streams:
             deadline.watch(timeouts.first_byte_for(call.prompt_estimate), FirstByteTimeout)
-        body: Body | None = None
+        reception: Reception | None = None
         try:
-            reply = await self._transport.send(outbound, spec, timeouts.connect)
-            body = reply.body
+            reply = await self._transport.send(outbound, endpoint.spec, timeouts.connect)
+            reception = Reception(call, endpoint, reply, deadline, self._clock)
             endpoint.progressed_at = self._clock.monotonic()
-            await self._refuse(reply)
+            await reception.refuse()
             if call.streams:
-                return await self._stream(call, endpoint, reply, deadline, timeouts.idle)
-            return await self._json(call, endpoint, reply)
+                return await reception.stream(timeouts.idle)
+            if asking.assembled:
+                return await reception.assembled(timeouts.idle)
+            return await reception.whole()
         except BaseException as error:
-            if body is not None:
-                body.close()
+            if reception is not None:
+                reception.close()
+                sent = reception.heard or sent
             deadline.watch(None, FirstByteTimeout)
             failure = deadline.verdict() if isinstance(error, asyncio.CancelledError) else None
             if failure is None:
@@ -86,73 +109,14 @@ class Sender:
             self._blame(failure, endpoint, sent)
             raise failure from None
 
-    async def _refuse(self, reply: Reply) -> None:
-        if reply.status == 200:
-            return
-        raw = await _read_all(reply.body, ERROR_BODY)
-        error = classify_head(reply.status, reply.headers, raw)
-        raise error or BadUpstream()
-
-    async def _json(self, call: Call, endpoint: Endpoint, reply: Reply) -> JsonExchange:
-        try:
-            raw = await _read_all(reply.body, None)
-        except StreamBroken as error:
-            raise ClosedEarly from error
-        answer = read_reply(call.surface, raw, model=call.model, prompt_estimate=call.prompt_estimate)
-        if not answer.complete:
-            raise EndpointFailed(draining=answer.finish == "abort")
-        endpoint.progressed_at = self._clock.monotonic()
-        return JsonExchange(answer)
-
-    async def _stream(
-        self, call: Call, endpoint: Endpoint, reply: Reply, deadline: Deadline, idle: float
-    ) -> StreamExchange:
-        if not reply.headers.get("content-type", "").startswith("text/event-stream"):
-            raise BadUpstream
-        reader = StreamReader(
-            call.surface,
-            model=call.model,
-            usage=call.usage_wanted,
-            n=call.n,
-            prompts=call.prompts,
-            prompt_estimate=call.prompt_estimate,
-        )
-        call.metered = reader
-        first = b""
-        while not reader.started:
-            try:
-                chunk = await reply.body.read()
-            except StreamBroken as error:
-                raise ClosedEarly from error
-            if not chunk:
-                raise ClosedEarly
-            endpoint.progressed_at = self._clock.monotonic()
-            try:
-                first = reader.feed(chunk)
-            except StreamBroken as error:
-                raise BadUpstream from error
-            if reader.error is not None:
-                raise classify_event(reader.error)
-        deadline.watch(idle, IdleTimeout)
-        return StreamExchange(reader, reply.body, first, endpoint, deadline, self._clock)
-
     @staticmethod
-    def _blame(failure: GatewayError, endpoint: Endpoint, sent: float) -> None:
+    def _blame(failure: GatewayError, endpoint: Endpoint, since: float) -> None:
         """A silent endpoint that moved for somebody else meanwhile is slow, not broken."""
-        if isinstance(failure, EndpointError) and endpoint.progressed_at > sent:
+        if isinstance(failure, EndpointError) and endpoint.progressed_at > since:
             failure.outcome = Outcome.IGNORED
 
 
-async def _read_all(body: Body, limit: int | None) -> bytes:
-    """The whole body; with a limit, its first bytes only."""
-    first = await body.read()
-    if not first:
-        return first
-    parts = [first]
-    size = len(first)
-    while chunk := await body.read():
-        parts.append(chunk)
-        size += len(chunk)
-        if limit is not None and size > limit:
-            break
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _told(call: Call) -> bool:
+    """Whether the endpoint said what the answer took, be it the truth or not."""
+    metered = call.metered
+    return metered is None or metered.suspect or metered.usage_source == "upstream"

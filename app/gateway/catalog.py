@@ -19,13 +19,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """How one model is offered; `defaults` are body fields used where the caller left them out."""
+    """How one model is offered; `defaults` are body fields used where the caller left them out.
+
+    `json_upstream`: whether its JSON answers are asked for as such, or assembled from a stream.
+    """
 
     name: str
     aliases: tuple[str, ...] = ()
     fallbacks: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
     accounting: Literal["exact", "final"] = "exact"
+    json_upstream: Literal["json", "stream"] = "json"
 
 
 class Pools(Protocol):

@@ -136,12 +136,12 @@ class Dispatch:
             exchange = await self._sender.send(call, model, pool, endpoint, ending.deadline)
         except EndpointError as error:
             endpoint.learn(call, error)
-            settlement = _settlement(error)
+            settlement = _settlement(call, error)
             lease.settle(settlement)
             ending.attempted(endpoint.spec, started, settlement)
             raise
         except asyncio.CancelledError:
-            gone = Settlement(Outcome.IGNORED, status=499, finish="hang_up", reason="hang_up", billed=False)
+            gone = _gone(call)
             lease.settle(gone)
             ending.attempted(endpoint.spec, started, gone)
             raise
@@ -153,13 +153,31 @@ class Dispatch:
         return exchange
 
 
-def _settlement(error: EndpointError) -> Settlement:
+def _settlement(call: Call, error: EndpointError) -> Settlement:
+    """With what was generated all the same, as far as the endpoint got to say it."""
+    usage, source = call.counted
     return Settlement(
         error.outcome,
+        usage=usage,
+        usage_source=source,
         status=error.status,
         retry_after=error.retry_after,
         error_code=error.code,
         reason=error.reason,
+        billed=False,
+        suspect=call.metered is not None and call.metered.suspect,
+    )
+
+
+def _gone(call: Call) -> Settlement:
+    usage, source = call.counted
+    return Settlement(
+        Outcome.IGNORED,
+        usage=usage,
+        usage_source=source,
+        status=499,
+        finish="hang_up",
+        reason="hang_up",
         billed=False,
     )
 

@@ -89,6 +89,9 @@ class Ending:
         if self.lease.settled:
             return None
         self.deadline.stop()
+        metered = self.call.metered
+        if metered is not None and metered.suspect:
+            settlement = replace(settlement, suspect=True)
         self.lease.settle(settlement)
         if self._endpoint is not None:
             self.attempted(self._endpoint, self._started, settlement)

@@ -31,6 +31,16 @@ LINGER = 1.0
 """Seconds an endpoint has to end its body after the end marker, for the connection to be kept."""
 
 
+async def linger(body: Body) -> None:
+    """Let the endpoint end its body, so that the connection can be used again."""
+    try:
+        async with asyncio.timeout(LINGER):
+            if await body.read():
+                body.close()
+    except (EndpointError, TimeoutError):
+        body.close()
+
+
 class JsonExchange:
     """One chunk, handed over once the row is durable."""
 
@@ -131,19 +141,10 @@ class StreamExchange:
         durable = None
         if self._ending is not None:
             durable = self._ending.succeed(reader.usage, reader.usage_source, reader.finish)
-        await self._linger()
+        await linger(self._body)
         if durable is not None:
             await durable
         return reader.end()
-
-    async def _linger(self) -> None:
-        """Let the endpoint end its body, so that the connection can be used again."""
-        try:
-            async with asyncio.timeout(LINGER):
-                if await self._body.read():
-                    self._body.close()
-        except (EndpointError, TimeoutError):
-            self._body.close()
 
     def _fail(self, error: EndpointError) -> None:
         self._over = True

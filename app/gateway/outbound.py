@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from app.core.call import Call
     from app.core.endpoint import EndpointSpec
     from app.core.tenant import Tenant
+    from app.gateway.asking import Asking
     from app.gateway.catalog import Model
 
 _FIXED = (("content-type", "application/json"), ("accept-encoding", "identity"), ("user-agent", "sluice"))
@@ -34,13 +35,16 @@ class Outbounds:
         self._salt = salt
         self._ways: dict[str, Way] = {}
 
-    def build(self, call: Call, model: Model, endpoint: EndpointSpec, served: str) -> Outbound:
+    def build(
+        self, call: Call, model: Model, endpoint: EndpointSpec, served: str, asking: Asking
+    ) -> Outbound:
         """`served` is the model's name at this endpoint; the call learns the address it goes to."""
         body = upstream_body(
             call.body,
             surface=call.surface,
             model=served,
-            exact=model.accounting == "exact",
+            usage=asking.usage,
+            assembled=asking.assembled,
             defaults=model.defaults,
             priority=call.tenant.priority or None,
             cache_salt=self._salt(call.tenant) if self._salt is not None else None,

@@ -76,14 +76,14 @@ class Gateway:
             deadline.start()
             exchange = await self._dispatched(call, model, ending)
         except GatewayError as error:
-            ending.fail(error)
+            ending.fail(error, *call.counted)
             raise
         except asyncio.CancelledError:
             over = deadline.verdict()
             if over is None:
-                ending.abandon()
+                ending.abandon(*call.counted)
                 raise
-            ending.fail(over)
+            ending.fail(over, *call.counted)
             raise over from None
         except BaseException:
             ending.settle(Settlement(Outcome.IGNORED, status=500, elapsed=ending.elapsed, billed=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from app.settings.overrides import Overrides
 from app.tenancy.pricing import Price
@@ -14,6 +14,7 @@ class ModelOptions(Overrides, frozen=True, extra="forbid"):
     """`defaults` are body fields used where the caller left them out.
 
     `accounting`: exact reads running usage off every event, final only the engine's last word.
+    `json_upstream`: stream asks for JSON answers as streams, whose tokens are known at every moment.
     """
 
     preferred_endpoints: tuple[str, ...] = ()
@@ -25,10 +26,3 @@ class ModelOptions(Overrides, frozen=True, extra="forbid"):
     accounting: Literal["exact", "final"] = "exact"
     json_upstream: Literal["json", "stream"] = "json"
     price: Price | None = None
-
-    @field_validator("json_upstream")
-    @classmethod
-    def _is_built(cls, value: str) -> str:
-        if value == "stream":
-            raise ValueError("'stream' is not implemented yet; leave it at json")
-        return value

@@ -39,6 +39,7 @@ def offered(settings: Settings) -> dict[str, Model]:
             fallbacks=model.fallbacks,
             defaults=model.defaults,
             accounting=model.accounting,
+            json_upstream=model.json_upstream,
         )
         for name, model in settings.models.items()
     }

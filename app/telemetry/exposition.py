@@ -105,6 +105,9 @@ def _counters(calls: CallMetrics) -> Iterator[Metric]:
     yield counter(
         "breaker_transitions", "Changes of a breaker's state.", ("endpoint", "to"), calls.breaker_transitions
     )
+    yield counter(
+        "suspect_usage", "Answers whose stated usage cannot be true.", ("endpoint",), calls.suspect_usage
+    )
     yield counter("rejected", "Calls refused before any attempt.", ("reason",), calls.rejections)
     for position, (name, text) in enumerate(_TOKENS):
         series = {labels: counts[position] for labels, counts in calls.tokens.items()}

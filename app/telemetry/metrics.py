@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     Counts = defaultdict[tuple[str, ...], int]
     Times = defaultdict[tuple[str, ...], Histogram]
+
+logger = logging.getLogger(__name__)
 
 _BREAKER_STATES = frozenset(("closed", "open", "half_open"))
 _OUTCOMES = {outcome: outcome.value for outcome in Outcome}
@@ -46,6 +49,7 @@ class CallMetrics:
         self.retries: Counts = defaultdict(int)
         self.interruptions: Counts = defaultdict(int)
         self.breaker_transitions: Counts = defaultdict(int)
+        self.suspect_usage: Counts = defaultdict(int)
         self.tokens: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 5)
         self.duration: Times = defaultdict(Histogram)
         self.first_token: Times = defaultdict(Histogram)
@@ -60,6 +64,8 @@ class CallMetrics:
     def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
         reason = settlement.reason or "none"
         self.attempts[endpoint.name, _OUTCOMES[settlement.outcome], reason] += 1
+        if settlement.suspect:
+            self._suspect(endpoint.name)
         broken = settlement.error_code is not None and settlement.status != 499
         if broken and call.streams and call.first_byte is not None:
             self.interruptions[endpoint.name, reason] += 1
@@ -103,6 +109,13 @@ class CallMetrics:
     def committed(self, rows: int, seconds: float) -> None:
         """The ledger made rows durable in so many seconds."""
         self.commit.observe(seconds)
+
+    def _suspect(self, endpoint: str) -> None:
+        if not self.suspect_usage[endpoint,]:
+            logger.warning(
+                "endpoint %s states token counts that cannot be true; they are not taken", endpoint
+            )
+        self.suspect_usage[endpoint,] += 1
 
     def _count_retries(self, call: Call) -> int:
         """Completion tokens of the attempts before the last one."""

@@ -69,9 +69,11 @@ class Chunks:
             if stated is None:
                 return None
             completion = int(stated[2])
-            if completion >= choice.completion:
+            if choice.completion <= completion <= meter.ceiling:
                 choice.completion = completion
                 choice.stated = stated
+            else:
+                meter.forged = True
             if self._wanted != "continuous":
                 meter.events += 1
                 return self._new_head + event[start:usage] + event[stated.end() :]
@@ -84,14 +86,14 @@ class Chunks:
         usage = self._meter.believe(usage_of(self._dialect, content.get("usage")))
         choices = content.get("choices")
         if not choices and content.get("usage") is not None:
-            self._meter.final = usage or self._meter.final
+            self._meter.conclude(usage)
             if self._wanted == "none":
                 return Fate.DROP
         elif isinstance(choices, list):
             for choice in choices:
                 self._note(choice)
             if usage is not None:
-                self._meter.choice(_index(choices[0])).state(usage)
+                self._meter.state(_index(choices[0]), usage)
             if not UNFINISHED.isdisjoint(map(_finish_reason, choices)):
                 return Fate.DROP
             if content.get("usage") is not None and self._wanted != "continuous":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from app.core.outcome import Usage
-from app.wire.usage import running_usage
+from app.wire.usage import MAX_COUNT, overstated, running_usage
 
 if TYPE_CHECKING:
     import re
@@ -39,6 +39,11 @@ class Choice:
             return self.stated
         return running_usage(self.stated)
 
+    @property
+    def overstated(self) -> bool:
+        """It was seen without being read that a part of a count is larger than the count."""
+        return not (self.stated is None or isinstance(self.stated, Usage)) and overstated(self.stated)
+
 
 @dataclass(slots=True)
 class Meter:
@@ -47,13 +52,19 @@ class Meter:
     A final usage replaces all running ones. Running usage is per choice: completions add up over the
     choices, and the prompt counts once for each `n` of them, since those share it. `prompt` is the estimate
     until an engine states the count. `events` are those with content.
+
+    A count over `ceiling`, one that shrinks and one that is none is `forged`: it is not taken, and what else
+    was stated no longer passes for the engine's word.
     """
 
     n: int = 1
     prompt: int = 0
     final: Usage | None = None
+    ceiling: int = MAX_COUNT
     events: int = 0
-    suspect: bool = False
+    forged: bool = False
+    excessive: bool = False
+    """Parts were stated that are larger than their counts, which were cut down to them."""
     choices: dict[bytes, Choice] = field(default_factory=dict)
     """By the index as it is written in the event."""
 
@@ -65,9 +76,42 @@ class Meter:
         return choice
 
     def believe(self, reading: Reading) -> Usage | None:
-        """The usage read, remembering when it was suspect."""
-        self.suspect = self.suspect or reading.suspect
-        return reading.usage
+        """The usage read, if it can be true; remembers that it cannot."""
+        usage = reading.usage
+        if usage is not None and usage.completion > self.ceiling:
+            self.forged = True
+            return None
+        if reading.suspect and usage is None:
+            self.forged = True
+        elif reading.suspect:
+            self.excessive = True
+        return usage
+
+    def state(self, index: int, usage: Usage) -> None:
+        """The running usage of one choice."""
+        choice = self.choice(index)
+        if usage.completion < choice.completion:
+            self.forged = True
+        choice.state(usage)
+
+    def conclude(self, usage: Usage | None) -> None:
+        """The final usage, where there is one; it cannot be less than was stated before."""
+        if usage is None:
+            return
+        if usage.completion < self._running:
+            self.forged = True
+        else:
+            self.final = usage
+
+    @property
+    def _running(self) -> int:
+        if self.final is not None:
+            return self.final.completion
+        return sum(choice.completion for choice in self.choices.values())
+
+    @property
+    def suspect(self) -> bool:
+        return self.forged or self.excessive or any(choice.overstated for choice in self.choices.values())
 
     @property
     def usage(self) -> Usage:
@@ -90,6 +134,7 @@ class Meter:
 
     @property
     def usage_source(self) -> UsageSource:
-        if self.final is not None or any(choice.stated for choice in self.choices.values()):
+        stated = self.final is not None or any(choice.stated for choice in self.choices.values())
+        if stated and not self.forged:
             return "upstream"
         return "counted" if self.events else "estimated"

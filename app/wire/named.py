@@ -62,7 +62,7 @@ class MessageEvents:
             self.finish = str(delta["stop_reason"])
         if isinstance(stated, dict):
             stated = self._begun | stated
-        self._meter.final = self._meter.believe(usage_of("messages", stated)) or self._meter.final
+        self._meter.conclude(self._meter.believe(usage_of("messages", stated)))
 
 
 class ResponseEvents:
@@ -92,8 +92,7 @@ class ResponseEvents:
         if not isinstance(response, dict):
             return Fate.KEEP
         edited = rename(response, self._model)
-        usage = self._meter.believe(usage_of("responses", response.get("usage")))
-        self._meter.final = usage or self._meter.final
+        self._meter.conclude(self._meter.believe(usage_of("responses", response.get("usage"))))
         if kind in {"response.completed", "response.incomplete"}:
             self.finish = str(response.get("status"))
             return Fate.END

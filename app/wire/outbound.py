@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from app.core.surface import Surface
+    from app.wire.request import UsageWanted
+
+_OURS = ("include_usage", "continuous_usage_stats")
 
 
 def upstream_body(
@@ -17,15 +20,16 @@ def upstream_body(
     *,
     surface: Surface,
     model: str,
-    exact: bool,
+    usage: UsageWanted,
+    assembled: bool = False,
     priority: int | None = None,
     cache_salt: str | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """`model` is the name under which the endpoint serves it; `exact` asks for usage on every event.
+    """`model` is the name under which the endpoint serves it; `usage` is what its stream shall show.
 
-    `defaults` fill in only what the caller left out. The caller's own `priority` never travels; None sends
-    none. `body` is left as it was.
+    `assembled` asks for a stream, whatever the caller asked for. `defaults` fill in only what the caller left
+    out. The caller's own `priority` never travels; None sends none. `body` is left as it was.
     """
     outgoing = dict(body)
     outgoing["model"] = model
@@ -36,9 +40,20 @@ def upstream_body(
         outgoing["cache_salt"] = cache_salt
     for name, value in (defaults or {}).items():
         outgoing.setdefault(name, value)
+    if assembled:
+        outgoing["stream"] = True
     if surface.options and outgoing.get("stream") is True:
-        options = {**(outgoing.get("stream_options") or {}), "include_usage": True}
-        if exact:
-            options["continuous_usage_stats"] = True
-        outgoing["stream_options"] = options
+        _ask_for(usage, outgoing)
     return encode(outgoing)
+
+
+def _ask_for(usage: UsageWanted, outgoing: dict[str, Any]) -> None:
+    if usage == "none":
+        outgoing.pop("stream_options", None)
+        return
+    asked = outgoing.get("stream_options") or {}
+    options = {name: value for name, value in asked.items() if name not in _OURS}
+    options["include_usage"] = True
+    if usage == "continuous":
+        options["continuous_usage_stats"] = True
+    outgoing["stream_options"] = options

@@ -12,7 +12,7 @@ from app.core.outcome import Usage
 from app.wire.body import decode_answer, encode
 from app.wire.edit import UNFINISHED
 from app.wire.tokens import measure_values
-from app.wire.usage import usage_of
+from app.wire.usage import ceiling, usage_of
 
 if TYPE_CHECKING:
     from app.core.outcome import UsageSource
@@ -57,14 +57,24 @@ class JsonAnswer(msgspec.Struct, frozen=True):
 
 
 def read_reply(
-    surface: Surface, raw: bytes, *, model: str | None = None, prompt_estimate: int = 0
+    surface: Surface,
+    raw: bytes,
+    *,
+    model: str | None = None,
+    prompt_estimate: int = 0,
+    completion_limit: int | None = None,
 ) -> JsonAnswer:
-    """`model` is the name to show, None leaves what came. Raises BadUpstream for anything but a JSON object."""
+    """`model` is the name to show, None leaves what came. `completion_limit` is what was asked for at most.
+
+    Raises BadUpstream for anything but a JSON object.
+    """
     try:
         answer = _decoder.decode(raw)
     except (ValueError, RecursionError):
         raw, answer = _tolerant(raw)
     usage, suspect = usage_of(surface.dialect, answer.usage)
+    if usage is not None and usage.completion > ceiling(completion_limit):
+        usage, suspect = None, True
     finish = _finish(answer)
     return JsonAnswer(
         raw=raw if model is None or answer.model in (None, model) else _renamed(raw, model),

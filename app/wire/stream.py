@@ -9,13 +9,16 @@ from app.wire.body import decode_answer, encode
 from app.wire.chunks import Chunks
 from app.wire.edit import Codec, Fate
 from app.wire.errors import error_of
+from app.wire.gathering import Gathering
 from app.wire.meter import Meter
 from app.wire.named import MessageEvents, ResponseEvents
 from app.wire.sse import MAX_EVENT, Events, data_of, with_data
+from app.wire.usage import ceiling
 
 if TYPE_CHECKING:
     from app.core.outcome import Usage, UsageSource
     from app.core.surface import Surface
+    from app.wire.assembly import Assembly
     from app.wire.request import UsageWanted
 
 _DONE = b"[DONE]"
@@ -26,7 +29,9 @@ class StreamReader:
 
     An in-band error and everything after it are not forwarded; neither is anything after the end, nor an
     event that says the engine gave up. `model` is the name to show in the caller's events, None leaves what
-    came. `usage` is what the caller asked to see. `n` choices were asked for each of `prompts` prompts.
+    came. `usage` is what the caller asked to see. `n` choices were asked for each of `prompts` prompts, and
+    `completion_limit` tokens at most over all of them. With an `assembly` (of a completion dialect) nothing is
+    forwarded: all goes there.
     """
 
     __slots__ = ("_codec", "_ends_with_done", "_events", "_held", "_meter", "_over", "error", "started")
@@ -40,15 +45,19 @@ class StreamReader:
         n: int = 1,
         prompts: int = 1,
         prompt_estimate: int = 0,
+        completion_limit: int | None = None,
+        assembly: Assembly | None = None,
         max_event: int = MAX_EVENT,
     ) -> None:
         self._events = Events(max_event)
-        self._meter = Meter(n=n, prompt=prompt_estimate)
+        self._meter = Meter(n=n, prompt=prompt_estimate, ceiling=ceiling(completion_limit))
         self._codec: Codec
         if surface.dialect == "messages":
             self._codec = MessageEvents(self._meter, model=model)
         elif surface.dialect == "responses":
             self._codec = ResponseEvents(self._meter, model=model)
+        elif assembly is not None:
+            self._codec = Gathering(surface.dialect, self._meter, assembly, choices=n * prompts)
         else:
             self._codec = Chunks(surface.dialect, self._meter, model=model, wanted=usage, choices=n * prompts)
         self._ends_with_done = surface.done
@@ -104,7 +113,10 @@ class StreamReader:
 
     @property
     def usage_source(self) -> UsageSource:
-        """upstream: the engine said so. counted: one token per event. estimated: nothing came at all."""
+        """upstream: the engine said so. counted: one token per event. estimated: nothing came at all.
+
+        An engine that said something that cannot be true is not believed in the rest either.
+        """
         return self._meter.usage_source
 
     @property

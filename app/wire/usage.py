@@ -108,6 +108,20 @@ def running_usage(stated: re.Match[bytes]) -> Usage:
     return Usage(prompt, completion, min(cached, prompt), min(reasoning, completion))
 
 
+def overstated(stated: re.Match[bytes]) -> bool:
+    """Whether a match of RUNNING says that a part of a count is larger than the count."""
+    prompt, completion, cached, reasoning = map(int, stated.groups(b"0"))
+    return cached > prompt or reasoning > completion
+
+
+def ceiling(limit: int | None) -> int:
+    """The most completion tokens that an endpoint is believed; `limit` is what it was allowed to make.
+
+    Engines differ in what they count towards a limit, but not by as much again.
+    """
+    return MAX_COUNT if limit is None else 2 * limit
+
+
 def _count(value: object, absent: int | None = None) -> int | None:
     if value is None:
         return absent

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 from app.settings.models import ModelOptions
 
 
-def test_what_is_not_built_is_not_accepted():
-    with pytest.raises(ValidationError, match="'stream' is not implemented yet"):
-        ModelOptions(json_upstream="stream")
-    assert ModelOptions(json_upstream="json").accounting == "exact"
+def test_json_answers_are_asked_for_as_such_unless_said_otherwise():
+    assert ModelOptions().json_upstream == "json"
+    assert ModelOptions(json_upstream="stream").accounting == "exact"
+    with pytest.raises(ValidationError):
+        ModelOptions(json_upstream="sse")
 
 
 def test_an_unknown_reasoning_family_is_refused_with_those_known():

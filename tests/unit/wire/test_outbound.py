@@ -7,8 +7,8 @@ from app.wire.surfaces import SURFACES
 from tests.unit.wire.streams import CHAT, COMPLETIONS, MESSAGES, RESPONSES
 
 
-def sent(body: dict, surface=CHAT, *, exact: bool = True, **more) -> dict:
-    return json.loads(upstream_body(body, surface=surface, model="served", exact=exact, **more))
+def sent(body: dict, surface=CHAT, *, usage: str = "continuous", **more) -> dict:
+    return json.loads(upstream_body(body, surface=surface, model="served", usage=usage, **more))
 
 
 def test_the_endpoint_gets_the_name_it_serves():
@@ -28,10 +28,21 @@ def test_v14_usage_is_asked_for_whatever_the_caller_said(surface):
         assert outgoing["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
 
 
-def test_final_accounting_leaves_the_running_usage_to_the_caller():
-    assert sent({"stream": True}, exact=False)["stream_options"] == {"include_usage": True}
+def test_no_more_usage_is_asked_for_than_said():
     asked = {"include_usage": True, "continuous_usage_stats": True, "other": 1}
-    assert sent({"stream": True, "stream_options": asked}, exact=False)["stream_options"] == asked
+    for options in (None, asked):
+        body = {"stream": True, "stream_options": options}
+        more = {"other": 1} if options else {}
+        assert sent(body, usage="final")["stream_options"] == {"include_usage": True} | more
+        assert "stream_options" not in sent(body, usage="none")
+
+
+@pytest.mark.parametrize("stream", [None, False])
+def test_an_answer_to_be_assembled_is_asked_for_as_a_stream(stream):
+    body = {"stream": stream, "messages": []}
+    outgoing = sent(body, usage="final", assembled=True)
+    assert (outgoing["stream"], outgoing["stream_options"]) == (True, {"include_usage": True})
+    assert body["stream"] is stream
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,162 @@
+"""Reads an endpoint's reply up to the commit point: a stream's first event, or the whole of a JSON answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.core.failures import (
+    BadUpstream,
+    ClosedEarly,
+    EndpointFailed,
+    FirstByteTimeout,
+    IdleTimeout,
+    StreamBroken,
+)
+from app.gateway.exchange import JsonExchange, StreamExchange, linger
+from app.resilience.classify import classify_event, classify_head
+from app.wire.assembly import Assembly
+from app.wire.reply import read_reply
+from app.wire.stream import StreamReader
+
+if TYPE_CHECKING:
+    from app.core.call import Call
+    from app.core.clock import Clock
+    from app.core.ports import Endpoint
+    from app.core.reply import Body, Reply
+    from app.resilience.deadline import Deadline
+    from app.wire.reply import JsonAnswer
+
+ERROR_BODY = 256 * 1024
+"""Bytes of an endpoint's error answer that are read."""
+
+
+class Reception:
+    """One reply to one call. What it has metered is on the call, also when it raises."""
+
+    def __init__(
+        self, call: Call, endpoint: Endpoint, reply: Reply, deadline: Deadline, clock: Clock
+    ) -> None:
+        self.heard: float | None = None
+        """When the latest bytes of a stream that had begun came, in monotonic time."""
+        self._call = call
+        self._endpoint = endpoint
+        self._reply = reply
+        self._deadline = deadline
+        self._clock = clock
+
+    def close(self) -> None:
+        """Drops the connection, unless the body had ended."""
+        self._reply.body.close()
+
+    async def refuse(self) -> None:
+        """Raises what any other status than 200 means."""
+        reply = self._reply
+        if reply.status == 200:
+            return
+        raw = await _read_all(reply.body, ERROR_BODY)
+        error = classify_head(reply.status, reply.headers, raw)
+        raise error or BadUpstream()
+
+    async def whole(self) -> JsonExchange:
+        """A JSON answer."""
+        call = self._call
+        try:
+            raw = await _read_all(self._reply.body, None)
+        except StreamBroken as error:
+            raise ClosedEarly from error
+        answer = read_reply(
+            call.surface,
+            raw,
+            model=call.model,
+            prompt_estimate=call.prompt_estimate,
+            completion_limit=call.completion_limit,
+        )
+        return self._committed(answer)
+
+    async def stream(self, idle: float) -> StreamExchange:
+        """A stream that has begun; from here on `idle` bounds its silence."""
+        if not self._streams:
+            raise BadUpstream
+        reader = self._reader(None)
+        first = b""
+        while not reader.started:
+            first = await self._feed(reader)
+        self._deadline.watch(idle, IdleTimeout)
+        return StreamExchange(reader, self._reply.body, first, self._endpoint, self._deadline, self._clock)
+
+    async def assembled(self, idle: float) -> JsonExchange:
+        """The JSON answer that a stream amounts to; once it has begun, `idle` bounds its silence."""
+        if not self._streams:
+            return await self.whole()
+        assembly = Assembly(self._call.surface.dialect, self._call.body)
+        reader = self._reader(assembly)
+        while not reader.started:
+            await self._feed(reader)
+        self._deadline.watch(idle, IdleTimeout)
+        while not reader.ended:
+            await self._feed(reader)
+            self._deadline.touch(self._endpoint.progressed_at)
+        self._deadline.watch(None, FirstByteTimeout)
+        if reader.complete:
+            await linger(self._reply.body)
+        return self._committed(assembly.answer(reader, self._call.model))
+
+    @property
+    def _streams(self) -> bool:
+        return self._reply.headers.get("content-type", "").startswith("text/event-stream")
+
+    def _reader(self, assembly: Assembly | None) -> StreamReader:
+        call = self._call
+        reader = StreamReader(
+            call.surface,
+            model=call.model,
+            usage=call.usage_wanted,
+            n=call.n,
+            prompts=call.prompts,
+            prompt_estimate=call.prompt_estimate,
+            completion_limit=call.completion_limit,
+            assembly=assembly,
+        )
+        call.metered = reader
+        return reader
+
+    async def _feed(self, reader: StreamReader) -> bytes:
+        """Reads on; the caller's bytes, maybe none. Every end but the stream's own raises."""
+        try:
+            chunk = await self._reply.body.read()
+        except StreamBroken as error:
+            raise ClosedEarly from error
+        if not chunk:
+            raise ClosedEarly
+        now = self._endpoint.progressed_at = self._clock.monotonic()
+        try:
+            passed = reader.feed(chunk)
+        except StreamBroken as error:
+            raise BadUpstream from error
+        if reader.error is not None:
+            raise classify_event(reader.error)
+        if reader.started:
+            self.heard = now
+        return passed
+
+    def _committed(self, answer: JsonAnswer) -> JsonExchange:
+        self._call.metered = answer
+        if not answer.complete:
+            raise EndpointFailed(draining=answer.finish == "abort")
+        self._endpoint.progressed_at = self._clock.monotonic()
+        return JsonExchange(answer)
+
+
+async def _read_all(body: Body, limit: int | None) -> bytes:
+    """The whole body; with a limit, its first bytes only."""
+    first = await body.read()
+    if not first:
+        return first
+    parts = [first]
+    size = len(first)
+    while chunk := await body.read():
+        parts.append(chunk)
+        size += len(chunk)
+        if limit is not None and size > limit:
+            break
+    return parts[0] if len(parts) == 1 else b"".join(parts)
