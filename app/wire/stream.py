@@ -30,8 +30,8 @@ class StreamReader:
     An in-band error and everything after it are not forwarded; neither is anything after the end, nor an
     event that says the engine gave up. `model` is the name to show in the caller's events, None leaves what
     came. `usage` is what the caller asked to see. `n` choices were asked for each of `prompts` prompts, and
-    `completion_limit` tokens at most over all of them. With an `assembly` (of a completion dialect) nothing is
-    forwarded: all goes there.
+    `completion_limit` tokens at most over all of them. With an `assembly` (of a completion dialect) no
+    data is forwarded: all of it goes there.
     """
 
     __slots__ = ("_codec", "_ends_with_done", "_events", "_held", "_meter", "_over", "error", "started")

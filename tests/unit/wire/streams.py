@@ -23,10 +23,11 @@ class Recording:
         self.name = path.stem
         head, _, body = case["request"].replace("\r\n", "\n").partition("\n\n")
         self.path = head.split()[1]
-        asked = json.loads(body) if body.startswith("{") and '"stream"' in body else {}
-        prompt = asked.get("prompt")
-        self.choices = {"n": asked.get("n", 1), "prompts": len(prompt) if isinstance(prompt, list) else 1}
         self.ok = " 200 " in case["status_line"]
+        self.asked = json.loads(body) if self.ok and body.startswith("{") else {}
+        prompt = self.asked.get("prompt")
+        prompt = prompt if isinstance(prompt, list) and isinstance(prompt[0], str) else [prompt]
+        self.choices = {"n": self.asked.get("n", 1), "prompts": len(prompt)}
         self.streamed = any("event-stream" in header for header in case["headers"])
         body = case["body"]
         self.body = (body if isinstance(body, str) else json.dumps(body)).encode()
