@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,7 @@ class Choice:
     def whole(self, *, parsed: bool, demanded: bool) -> dict[str, Any]:
         """As `Message.whole`."""
         if self.message is None:
+            _place(self._fields["logprobs"])
             return self._fields | {"text": "".join(self._text)}
         return self._fields | {"message": self.message.whole(parsed=parsed, demanded=demanded)}
 
@@ -146,6 +148,14 @@ class Assembly:
         if isinstance(details, dict):
             usage["prompt_tokens_details"] = dict.fromkeys(_PROMPT_DETAILS) | details
         return usage
+
+
+def _place(logprobs: Any) -> None:
+    """Where each token begins: streams count by the text of their events, JSON answers by their tokens."""
+    tokens = logprobs.get("tokens") if isinstance(logprobs, dict) else None
+    if isinstance(tokens, list) and "text_offset" in logprobs:
+        lengths = [len(token) if isinstance(token, str) else 0 for token in tokens[:-1]]
+        logprobs["text_offset"] = list(accumulate(lengths, initial=0))[: len(tokens)]
 
 
 def _extended(lists: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

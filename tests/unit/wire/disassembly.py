@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from tests.unit.wire.streams import DONE, event
@@ -48,7 +49,7 @@ def _bare(content: dict[str, Any]) -> dict[str, Any]:
 
 def _parts(whole: Any, cut: Cut) -> list[Any]:
     edges = [0, *sorted(cut(len(whole))), len(whole)]
-    return [whole[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [whole[a:b] for a, b in pairwise(edges)]
 
 
 def _pieces(choice: dict[str, Any], cut: Cut) -> list[dict[str, Any]]:
