@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from app.wire.usage import Reading
 
 
+PER_EVENT = 16
+"""Tokens that are believed for each event with content, of an endpoint that stated what cannot be true."""
+
+
 @dataclass(slots=True)
 class Choice:
     """One choice of a stream: the usage with the largest completion it stated, and why it finished.
@@ -125,9 +129,12 @@ class Meter:
             known = prompts.setdefault(index // self.n, usage)
             if usage.prompt > known.prompt:
                 prompts[index // self.n] = usage
+        completion = sum(usage.completion for _, usage in stated)
+        if self.forged:
+            completion = min(completion, PER_EVENT * max(self.events, 1))
         return Usage(
             prompt=sum(usage.prompt for usage in prompts.values()),
-            completion=sum(usage.completion for _, usage in stated),
+            completion=completion,
             cached=sum(usage.cached for usage in prompts.values()),
             reasoning=sum(usage.reasoning for _, usage in stated),
         )

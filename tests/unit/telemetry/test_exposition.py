@@ -37,6 +37,7 @@ CONTRACT = {
     "endpoint_requests_waiting": "endpoint",
     "endpoint_kv_cache_usage_ratio": "endpoint",
     "rejected_total": "reason",
+    "suspect_usage_total": "endpoint",
     "ledger_pending": "",
     "ledger_commit_seconds": "",
     "journal_backlog": "",
@@ -54,7 +55,7 @@ def row(name="gpu-a", **known):
 
 def everything(fleet=None):
     calls = CallMetrics()
-    cut = an_end(error_code="upstream_error", reason="cut", status=502)
+    cut = an_end(error_code="upstream_error", reason="cut", status=502, suspect=True)
     calls.attempted(a_call(), GPU_A, cut)
     calls.settled(a_call(attempts=attempts(FAILED, an_end())), an_end())
     calls.rejected(a_call(), RateLimitExceeded())

@@ -62,6 +62,15 @@ def test_attempts_are_counted_by_endpoint_outcome_and_reason(metrics):
     assert not metrics.interruptions
 
 
+def test_usage_that_cannot_be_true_is_counted_and_logged_once_an_endpoint(metrics, caplog):
+    for _ in range(3):
+        metrics.attempted(a_call(), GPU_A, an_end(suspect=True))
+    metrics.attempted(a_call(), GPU_A, an_end())
+    assert metrics.suspect_usage == {("gpu-a",): 3}
+    (record,) = caplog.records
+    assert "gpu-a" in record.message
+
+
 def test_broken_streams_are_interruptions_and_hang_ups_are_not(metrics):
     cut = an_end(outcome=Outcome.FAILURE, error_code="upstream_error", reason="cut", status=502)
     gone = an_end(outcome=Outcome.IGNORED, error_code="caller_gone", reason="hang_up", status=499)

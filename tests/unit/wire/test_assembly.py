@@ -15,7 +15,7 @@ from app.wire.assembled import assembles
 from app.wire.assembly import Assembly
 from app.wire.stream import StreamReader
 from tests.unit.wire.disassembly import stream_of
-from tests.unit.wire.streams import CHAT, DONE, chunk, event, final, recordings, role, text, used
+from tests.unit.wire.streams import CHAT, COMPLETIONS, DONE, chunk, event, final, recordings, role, text, used
 
 ANSWERS = {
     one.name: one
@@ -225,3 +225,18 @@ def test_only_what_streams_carry_is_assembled(dialect, body, expected):
 def test_the_defaults_of_a_model_count_where_the_caller_said_nothing():
     assert not assembles("chat", {}, {"logprobs": True})
     assert assembles("chat", {"logprobs": False}, {"logprobs": True})
+
+
+def test_tokens_of_a_text_begin_where_those_before_them_end():
+    def piece(*tokens: str, **more) -> bytes:
+        logprobs = {
+            "text_offset": [0] * len(tokens),
+            "tokens": [*tokens],
+            "token_logprobs": [-1.0] * len(tokens),
+        }
+        return event({"choices": [{"index": 0, "text": "", "logprobs": logprobs, **more}]})
+
+    stream = piece("Hel", "lo") + piece() + piece(" you", "!", finish_reason="length") + DONE
+    (choice,) = json.loads(assembled(stream, COMPLETIONS)[0].raw)["choices"]
+    assert choice["logprobs"]["text_offset"] == [0, 3, 5, 9]
+    assert choice["logprobs"]["tokens"] == ["Hel", "lo", " you", "!"]

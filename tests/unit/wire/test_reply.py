@@ -99,6 +99,13 @@ def test_u37_forged_usage_is_estimated_and_suspect(forged):
     assert (answer.usage.prompt, answer.usage_source, answer.suspect) == (7, "estimated", True)
 
 
+def test_u37_more_than_twice_what_was_asked_for_is_not_believed():
+    believed = read_reply(CHAT, chat(usage=used(12, 20)), completion_limit=10)
+    assert (believed.usage, believed.usage_source, believed.suspect) == (Usage(12, 20), "upstream", False)
+    answer = read_reply(CHAT, chat(usage=used(12, 21)), prompt_estimate=7, completion_limit=10)
+    assert (answer.usage.prompt, answer.usage_source, answer.suspect) == (7, "estimated", True)
+
+
 def test_u37_numbers_json_does_not_have_become_null():
     answer = read_reply(CHAT, chat(usage=used(12, float("nan"))), model="public")
     assert json.loads(answer.raw)["usage"]["completion_tokens"] is None

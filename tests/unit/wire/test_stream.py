@@ -167,6 +167,16 @@ def test_u36_without_usage_events_are_counted():
     assert (reader.usage, reader.usage_source, reader.complete) == (Usage(30, 2), "counted", True)
 
 
+@pytest.mark.parametrize("forged", [900_000_000, 2])
+def test_u37_running_usage_that_leaps_or_shrinks_is_counted_instead(forged):
+    stream = role(usage=used(12, 0)) + text(usage=used(12, 1)) + text(usage=used(12, 3))
+    passed, reader = read(
+        stream + text(usage=used(12, forged)) + chunk(finish="stop") + DONE, completion_limit=9
+    )
+    assert passed == role() + text() * 3 + chunk(finish="stop")
+    assert (reader.usage, reader.usage_source, reader.suspect) == (Usage(12, 3), "counted", True)
+
+
 def test_exact_at_every_moment_after_a_usage():
     reader = StreamReader(CHAT, model="public")
     reader.feed(role(usage=used(12, 0)))
