@@ -145,8 +145,8 @@ class Gateway:
         self.file.write_text(json.dumps(json.loads(self.file.read_text()) | settings))
 
     async def rows(self) -> list[UsageRow]:
-        """The ledger, oldest first, once everything in it is durable."""
-        await until(lambda: not self.house.storage.ledger.pending)
+        """The ledger, oldest first, once everything is in the store."""
+        await until(lambda: not self.house.storage.ledger.pending and not self.house.storage.journal.backlog)
         rows = [row async for row in self.house.storage.reports.export()]
         return rows[::-1]
 
@@ -186,7 +186,7 @@ async def running(endpoints: Any, *, through: Any = None, ops: bool = False, **s
 
     Endpoints are simulators (started here), rows made by `at`, or anything with a url. `through` is a
     transport in place of the configured one; `ops`: with the operators' port too. Settings are nested
-    like the file, over DEFAULTS.
+    like the file, over DEFAULTS; `database_url` is SQLite unless it names a migrated PostgreSQL.
     """
     await _warm_up()
     before = open_files(), len(asyncio.all_tasks())
@@ -197,7 +197,9 @@ async def running(endpoints: Any, *, through: Any = None, ops: bool = False, **s
         for simulator in simulators:
             await stack.enter_async_context(simulator)
         shutil.copy(_migrated(), folder / "sluice.db")
-        tree = merged(DEFAULTS, settings, {"database_url": f"sqlite:///{folder}/sluice.db"})
+        journal = {"journal": {"path": f"{folder}/journal.db"}}
+        kept = {"database_url": f"sqlite:///{folder}/sluice.db", "ledger": journal}
+        tree = merged(DEFAULTS, kept, settings)
         tree["vllm_endpoints"] = [
             {"name": f"gpu-{letter}", "url": row.endpoint.url, **row.fields}
             for letter, row in zip(ascii_lowercase, rows, strict=False)
@@ -280,6 +282,7 @@ def unquiet(gateway: Gateway) -> list[str]:
         "places": [e.bulkhead for e in house.fleet.endpoints.values() if e.bulkhead.inflight],
         "reserved": house.storage.limiter._counters.reserved,
         "ledger": house.storage.ledger.pending,
+        "journal": house.storage.journal.backlog,
         "upstream": _in_use(house),
         "engines": [s for s in gateway.simulators if s.listening and not s.idle],
         "tasks": {

@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import ValidationError
 
 from app.settings.problems import Problem, dotted, nearest, of_validation
-from app.tenancy.ledger import JournalOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,8 +147,6 @@ def _timezone(settings: Settings) -> Iterator[Problem]:
 def _unbuilt(settings: Settings) -> Iterator[Problem]:
     if settings.redis_url is not None:
         yield Problem("redis_url", "shared state in Redis is not implemented yet; leave it unset")
-    if settings.ledger.journal != JournalOptions():
-        yield Problem("ledger.journal", "the journal is not implemented yet; leave it out")
 
 
 def _storage(settings: Settings) -> Iterator[Problem]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,8 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import asyncpg
 
 from app.core.errors import StorageUnavailable
+from app.store.sqlite import SqliteThread
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Sequence
 
     from app.store.database import DatabaseOptions
@@ -58,50 +58,23 @@ class SqliteBatch:
     """A thread of its own: locks and disks never hold the event loop."""
 
     def __init__(self, location: Location, options: DatabaseOptions) -> None:
-        self._location = location
-        self._lock_timeout = options.lock
-        self._thread = ThreadPoolExecutor(1, "sluice-batch")
-        self._connection: sqlite3.Connection | None = None
+        self.thread = SqliteThread(location, lock=options.lock, prepare=_safe)
 
     async def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            await loop.run_in_executor(self._thread, self._write, statement, rows)
-        except (sqlite3.Error, OSError, OverflowError) as error:
-            raise StorageUnavailable from error
-
-    async def aclose(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
-
-    def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        connection = self._connection or self._open()
-        try:
+        def write(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
             for text, values in _portions(statement, rows):
                 connection.execute(text, values)
             connection.execute("COMMIT")
-        except BaseException:
-            self._close()
-            raise
 
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            f"{self._location.file_uri}?mode=rw",
-            uri=True,
-            timeout=self._lock_timeout,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.execute("PRAGMA synchronous=FULL")
-        self._connection = connection
-        return connection
+        await self.thread.run(write)
 
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
+    async def aclose(self) -> None:
+        await self.thread.aclose()
+
+
+def _safe(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous=FULL")
 
 
 def _portions(statement: str, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple[str, list[Any]]]:

@@ -50,7 +50,10 @@ class Orphans:
             await connection.execute(delete(gateways).where(gateways.c.id == self._gateway))
 
     async def close(self) -> int:
-        """How many calls were ended: settled, `crashed`, with the usage their open row holds."""
+        """How many calls were ended: settled, `crashed`, with the usage their open row holds.
+
+        That is a checkpoint: more may have been generated since, so that it counts as an estimate.
+        """
         async with self._database.write(limit=60.0) as connection:
             open_at = list(await connection.scalars(select(usage.c.gateway).where(unfinished).distinct()))
             rows = await connection.execute(select(gateways.c.id, gateways.c.seen_at))
@@ -59,7 +62,8 @@ class Orphans:
             if not dead:
                 return 0
             orphaned = update(usage).where(unfinished, usage.c.gateway.in_(dead))
-            closed = await connection.execute(orphaned.values(state="settled", finish="crashed"))
+            crashed = {"state": "settled", "finish": "crashed", "usage_source": "estimated"}
+            closed = await connection.execute(orphaned.values(crashed))
             await connection.execute(delete(gateways).where(gateways.c.id.in_(dead)))
             return closed.rowcount
 

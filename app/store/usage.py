@@ -53,9 +53,10 @@ _LASTING = frozenset(
 
 
 class UsageRows:
-    """Writing a row twice changes nothing.
+    """Writing a row twice changes nothing, in whatever order rows of a call arrive.
 
     An end replaces an open row and the guess that another process made of it (`crashed`), never an end.
+    An open row replaces one that knew of less.
     """
 
     def __init__(self, database: Database) -> None:
@@ -76,5 +77,7 @@ def _upsert(dialect: str) -> str:
     return (
         f"INSERT INTO usage ({', '.join(COLUMNS)}) VALUES ({', '.join(marks)})"  # noqa: S608
         f" ON CONFLICT (call_id) DO UPDATE SET {replaced}"
-        " WHERE excluded.state <> 'open' AND (usage.state = 'open' OR usage.finish = 'crashed')"
+        " WHERE CASE excluded.state WHEN 'open' THEN usage.state = 'open'"
+        " AND (excluded.attempts, excluded.completion_tokens) > (usage.attempts, usage.completion_tokens)"
+        " ELSE usage.state = 'open' OR usage.finish = 'crashed' END"
     )

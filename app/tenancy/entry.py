@@ -28,6 +28,13 @@ class Entries:
     def opened(self, call: Call) -> UsageRow:
         return self._row(call, "open", "estimated", Usage(call.prompt_estimate), 0, _UNKNOWN)
 
+    def checkpoint(self, call: Call) -> UsageRow:
+        """The open row of a call whose answer has begun; what earlier attempts made is wasted already."""
+        if call.metered is None:
+            return self.opened(call)
+        wasted = sum(attempt.settlement.usage.completion for attempt in call.attempts)
+        return self._row(call, "open", call.metered.usage_source, call.metered.usage, wasted, _UNKNOWN)
+
     def settled(self, call: Call, settlement: Settlement) -> UsageRow:
         """Void calls used nothing that anyone pays for: what was generated all the same is wasted."""
         wasted = _wasted(call, settlement)

@@ -42,8 +42,8 @@ class Hearing:
             fleet=fleet.status,
             inflight=self.inflight.by_model,
             ledger_pending=lambda: storage.ledger.pending,
-            journal_backlog=lambda: 0,
-            store_up=lambda: storage.changes.reachable,
+            journal_backlog=lambda: storage.journal.backlog,
+            store_up=lambda: storage.store_up,
             loop_lag=lambda: self.lag.worst,
             reload_successful=reload_successful,
         )

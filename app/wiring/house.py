@@ -128,7 +128,8 @@ class House:
         if not self.lifecycle.ready:
             reasons.append(self.lifecycle.state.name.lower())
         if self.storage.ledger.overdue:
-            reasons.append("usage cannot be recorded")
+            full = self.storage.journal.full
+            reasons.append("the journal is full" if full else "usage cannot be recorded")
         return reasons
 
     def info(self) -> dict[str, Any]:
@@ -141,5 +142,6 @@ class House:
             "version": __version__,
             "connections": self.connections(),
             "ledger_pending": self.storage.ledger.pending,
+            "journal_backlog": self.storage.journal.backlog,
             **self.fleet.status(),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.settings import prices
@@ -11,6 +12,7 @@ from app.store.audit import Audit
 from app.store.changes import Changes
 from app.store.database import Database
 from app.store.intents import Intents
+from app.store.journal import Journal
 from app.store.keys import StoredKeys
 from app.store.lookup import KeyLookup
 from app.store.migrate import prepare
@@ -21,12 +23,15 @@ from app.store.spent import spent
 from app.store.tenants import Tenants
 from app.store.usage import UsageRows
 from app.tenancy.calendar import Calendar
+from app.tenancy.drain import Drain
 from app.tenancy.entry import Entries
+from app.tenancy.journal import JournaledRows
 from app.tenancy.keys import Keys, KeysOptions
 from app.tenancy.ledger import StoreLedger
 from app.tenancy.limiter import Limiter
 from app.tenancy.open import OpenDirectory
 from app.tenancy.pricing import Pricing
+from app.tenancy.storing import Storing
 from app.tenancy.upkeep import Upkeep
 from app.wiring.counters import open_counters
 
@@ -54,6 +59,9 @@ class Storage:
     intents: Intents
     reports: Reports
     ledger: StoreLedger
+    storing: Storing
+    journal: Journal
+    drain: Drain
     limiter: Limiter
     calendar: Calendar
     upkeep: Upkeep
@@ -61,13 +69,19 @@ class Storage:
     clock: Clock
 
     async def start(self) -> None:
-        """Close what a dead process left open, count what was used, and begin to watch and write."""
+        """Take over what a dead process left, count what was used, and begin to watch and write."""
+        await self.drain.start()
         await self.upkeep.start()
         windows = self.calendar.windows(self.clock.time())
         self.limiter.seed(await spent(self.database, windows.day[0], windows.month[0]))
         await self.changes.look()
         self.changes.start()
         self.ledger.start()
+
+    @property
+    def store_up(self) -> bool:
+        """The database answers, and takes usage rows in time."""
+        return self.changes.reachable and self.storing.prompt
 
     def cache_salt(self, tenant: Tenant) -> str:
         """The same for a tenant at every gateway, and nobody else can derive it."""
@@ -84,7 +98,10 @@ class Storage:
 async def open_storage(
     settings: Settings, clock: Clock, committed: Callable[[int, float], object], *, worker: int | None = None
 ) -> Storage:
-    """`worker`: the number of one of several, whose supervisor has seen to the schema. Raises StoreRefusal when the database is of another schema or another secret."""
+    """`worker`: the number of one of several, whose supervisor has seen to the schema.
+
+    Raises StoreRefusal when the database is of another schema or another secret, or the journal unusable.
+    """
     url = settings.database_url.get_secret_value()
     if worker is None:
         await asyncio.to_thread(prepare, url)
@@ -100,6 +117,10 @@ async def open_storage(
     grace = KeysOptions(cache_grace=settings.auth.cache_grace)
     known = Keys(KeyLookup(database), changes, pepper, clock, grace)
     gateway = gateway_id()
+    journal = await _open_journal(settings, database)
+    storing = Storing(UsageRows(database), clock, settings.ledger.journal.after)
+    drain = Drain(journal, storing, clock, batch=settings.ledger.batch, retry=settings.ledger.retry)
+    rows = JournaledRows(storing, journal, drain, clock, straight=settings.ledger.commit == "store")
     calendar = Calendar(settings.ledger.timezone)
     reports = Reports(database)
     entries = Entries(Pricing(prices(settings)), calendar, gateway)
@@ -113,10 +134,21 @@ async def open_storage(
         audit=Audit(database, clock),
         intents=Intents(database, changes, clock),
         reports=reports,
-        ledger=StoreLedger(UsageRows(database), entries, clock, settings.ledger, committed),
+        ledger=StoreLedger(rows, entries, clock, settings.ledger, committed),
+        storing=storing,
+        journal=journal,
+        drain=drain,
         limiter=Limiter(open_counters(settings, clock), clock, calendar),
         calendar=calendar,
         upkeep=Upkeep(Orphans(database, clock, gateway), reports, clock, settings.ledger.retention),
         pepper=pepper,
         clock=clock,
     )
+
+
+async def _open_journal(settings: Settings, database: Database) -> Journal:
+    options = settings.ledger.journal
+    beside = database.path.parent if database.path is not None else Path.cwd()
+    journal = Journal(beside / options.path, options.max_bytes)
+    await journal.open()
+    return journal

@@ -102,7 +102,7 @@ async def test_a_full_disk_refuses_and_recovers_without_a_restart(database):
         pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar()
     rows = UsageRows(database)
     await rows.write([])
-    rows._batch._connection.execute(f"PRAGMA max_page_count={pages}")
+    rows._batch.thread.connection.execute(f"PRAGMA max_page_count={pages}")
     entries = Entries(Pricing(), Calendar(), "g")
     many = [entries.settled(make_call(), DONE) for _ in range(500)]
     with pytest.raises(StorageUnavailable):

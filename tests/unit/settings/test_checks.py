@@ -109,10 +109,8 @@ def test_a_previous_secret_needs_a_present_one():
     assert paths(secret_previous=TOKEN) == ["secret_previous"]
 
 
-def test_shared_state_and_journal_are_not_there_yet():
+def test_shared_state_is_not_there_yet():
     assert paths(redis_url="redis://h") == ["redis_url"]
-    assert paths(ledger={"journal": {"path": "elsewhere.db"}}) == ["ledger.journal"]
-    assert paths(ledger={"journal": {"path": "sluice-journal.db"}}) == []
 
 
 def test_the_two_ports_differ():
