@@ -1,10 +1,9 @@
-"""PostgreSQL that refuses, is silent, or dies between commit and answer: late, but never lost or twice."""
+"""The parts over a PostgreSQL that refuses, is silent or kills connections: late, but never lost or twice."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from sqlalchemy import text
@@ -23,6 +22,7 @@ from app.tenancy.entry import Entries
 from app.tenancy.ledger import LedgerOptions, StoreLedger
 from app.tenancy.pricing import Pricing
 from tests.fakes import make_call
+from tests.outages import Proxy
 
 pytest_plugins = ("tests.postgres",)
 
@@ -30,66 +30,10 @@ DONE = Settlement(Outcome.SUCCESS, Usage(7, 3), finish="stop")
 OPTIONS = DatabaseOptions(timeout=0.3, connections=2)
 
 
-class Proxy:
-    """TCP in front of the server; `mode` is open, silent (accepts, says nothing) or refusing."""
-
-    def __init__(self, url):
-        self.url, self.mode, self.connections = url, "open", set()
-
-    async def start(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        port = self.server.sockets[0].getsockname()[1]
-        return f"postgresql://postgres@127.0.0.1:{port}{urlsplit(self.url).path}?sslmode=disable"
-
-    async def serve(self, reader, writer):
-        task = asyncio.current_task()
-        self.connections.add(task)
-        with suppress(OSError, asyncio.CancelledError):
-            if self.mode == "refusing":
-                writer.transport.abort()
-            else:
-                inner_reader, inner_writer = await self.inner()
-                await asyncio.wait(
-                    [
-                        asyncio.ensure_future(self.pump(reader, inner_writer)),
-                        asyncio.ensure_future(self.pump(inner_reader, writer)),
-                    ],
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                inner_writer.close()
-            writer.close()
-        self.connections.discard(task)
-
-    async def inner(self):
-        parts = urlsplit(self.url)
-        folder = parse_qs(parts.query).get("host")
-        if folder:
-            return await asyncio.open_unix_connection(f"{folder[0]}/.s.PGSQL.5432")
-        return await asyncio.open_connection(parts.hostname, parts.port or 5432)
-
-    async def pump(self, reader, writer):
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                while self.mode == "silent":
-                    await asyncio.sleep(0.005)
-                if self.mode == "refusing":
-                    break
-                writer.write(data)
-                await writer.drain()
-
-    async def aclose(self):
-        self.mode = "refusing"
-        self.server.close()
-        for task in list(self.connections):
-            task.cancel()
-        await asyncio.gather(*self.connections, return_exceptions=True)
-
-
 @pytest.fixture
 async def proxy(postgres_url):
     await asyncio.to_thread(migrate, postgres_url)
-    proxy = Proxy(postgres_url)
-    proxy.address = await proxy.start()
+    proxy = await Proxy(postgres_url).start()
     yield proxy
     await proxy.aclose()
 
