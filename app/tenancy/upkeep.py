@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from app.core.errors import StorageUnavailable
-from app.store.orphans import HEARTBEAT
+from app.store.orphans import DEAD_AFTER, HEARTBEAT
 
 if TYPE_CHECKING:
     from app.core.clock import Clock
@@ -21,7 +21,11 @@ logger = logging.getLogger(__name__)
 
 
 class Upkeep:
-    """What fails is tried again at the next turn, five seconds later."""
+    """What fails is tried again at the next turn, five seconds later.
+
+    After an outage of the store every gateway looks dead to the others: whoever was out of touch himself
+    gives them the time to say that they live before he ends their calls.
+    """
 
     def __init__(self, orphans: Orphans, reports: Reports, clock: Clock, retention: float) -> None:
         self._orphans = orphans
@@ -29,6 +33,7 @@ class Upkeep:
         self._clock = clock
         self._retention = retention
         self._pruned_at = clock.monotonic()
+        self._judges_from = 0.0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -55,11 +60,16 @@ class Upkeep:
                 logger.exception("keeping the ledger failed")
 
     async def _turn(self) -> None:
-        await self._orphans.seen()
-        closed = await self._orphans.close()
-        if closed:
-            logger.warning("%d calls of a dead gateway were closed as crashed", closed)
+        try:
+            await self._orphans.seen()
+        except StorageUnavailable:
+            self._judges_from = self._clock.monotonic() + DEAD_AFTER
+            raise
         now = self._clock.monotonic()
+        if now >= self._judges_from:
+            closed = await self._orphans.close()
+            if closed:
+                logger.warning("%d calls of a dead gateway were closed as crashed", closed)
         if now - self._pruned_at >= PRUNE_EVERY:
             self._pruned_at = now
             await self._reports.prune(self._clock.time() - self._retention)

@@ -40,6 +40,33 @@ async def test_the_first_end_is_for_good(store_url):
         assert (await stores.reports.call("a")).state == "void"
 
 
+async def test_a_checkpoint_replaces_what_knew_of_less_in_whatever_order_they_arrive(store_url):
+    def known(completion, attempts=0):
+        return usage_row("a", state="open", finish=None, completion_tokens=completion, attempts=attempts)
+
+    async with opened(store_url) as stores:
+        for row, expected in (
+            (known(0), (0, 0)),
+            (known(30), (30, 0)),
+            (known(20), (30, 0)),
+            (known(5, attempts=1), (5, 1)),
+            (known(40), (5, 1)),
+        ):
+            await stores.rows.write([row])
+            kept = await stores.reports.call("a")
+            assert (kept.completion_tokens, kept.attempts) == expected
+        await stores.rows.write([usage_row("a", completion_tokens=2), known(90, attempts=2)])
+        assert await stores.reports.call("a") == usage_row("a", completion_tokens=2)
+
+
+async def test_a_crashed_call_is_an_estimate(store_url):
+    async with opened(store_url) as stores:
+        await stores.rows.write([usage_row("a", state="open", finish=None, gateway="dead:1:aa")])
+        assert await stores.orphans("mine:1:aa").close() == 1
+        crashed = usage_row("a", finish="crashed", usage_source="estimated", gateway="dead:1:aa")
+        assert await stores.reports.call("a") == crashed
+
+
 async def test_the_truth_replaces_the_guess_of_another_gateway(store_url):
     async with opened(store_url) as stores:
         await stores.rows.write([usage_row("a", finish="crashed", completion_tokens=0)])

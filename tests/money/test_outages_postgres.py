@@ -120,7 +120,7 @@ async def test_a_full_journal_refuses_new_calls_and_loses_none(proxy):
         traffic = Traffic(gateway)
         await traffic.answered(10)
         proxy.mode = "refusing"
-        await until(lambda: gateway.house.unready(), within=20)
+        await until(gateway.house.unready, within=20)
         assert gateway.house.unready() == ["the journal is full"]
         refused = await gateway.ask("hello")
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "storage_unavailable")

@@ -26,6 +26,22 @@ def test_an_open_row_holds_what_would_be_known_if_we_died():
     assert (row.hour, row.gateway) == ("2026-11-18T11:00+00:00", "host:1:aa")
 
 
+class Reading:
+    usage = Usage(10, 20, 4, 2)
+    usage_source = "counted"
+
+
+def test_a_checkpoint_holds_what_is_known_so_far_and_costs_that():
+    call = make_call(endpoint="gpu-a", served_model="org/m", metered=Reading(), attempts=[failed(5)])
+    row = ENTRIES.checkpoint(call)
+    assert (row.state, row.usage_source, row.endpoint, row.served_model) == (
+        "open", "counted", "gpu-a", "org/m",
+    )  # fmt: skip
+    assert row[10:15] == (10, 20, 4, 2, 5)
+    assert (row.cost, row.attempts, row.finish) == (pytest.approx(50e-6), 1, None)
+    assert ENTRIES.checkpoint(make_call(id="a")) == ENTRIES.opened(make_call(id="a"))
+
+
 def test_a_settled_row_holds_the_truth():
     call = make_call(
         client_request_id="mine", model="alias", target="m", served_model="org/m", endpoint="gpu-a"

@@ -97,6 +97,61 @@ async def test_the_first_end_counts_and_an_open_row_never_replaces_it(bench):
     assert states(bench) == [[("a", "void")]]
 
 
+class Reading:
+    """Stands in for the reader of a stream."""
+
+    usage_source = "upstream"
+
+    def __init__(self, completion):
+        self.usage = Usage(9, completion)
+
+
+async def test_a_growing_call_is_written_again_once_a_second(bench):
+    call = make_call(id="a")
+    bench.ledger.open(call)
+    await bench.clock.run(0.9)
+    call.metered = Reading(4)
+    await bench.clock.run(0.5)
+    call.metered = Reading(5)
+    await bench.clock.run(0.5)
+    call.metered = Reading(6)
+    await bench.clock.run(2)
+    rows = [(row.state, row.usage_source, row.completion_tokens) for [row] in bench.rows.writes]
+    assert rows == [("open", "estimated", 0), ("open", "upstream", 4), ("open", "upstream", 6)]
+    await bench.ledger.settle(call, DONE)
+    call.metered = Reading(7)
+    await bench.clock.run(2)
+    assert states(bench)[3:] == [[("a", "settled")]]
+
+
+async def test_a_checkpoint_never_takes_the_place_of_an_end_that_waits(bench):
+    call = make_call(id="a", metered=Reading(4))
+    bench.ledger.open(call)
+    await settle()
+    bench.rows.gate = asyncio.Event()
+    bench.ledger.open(make_call(id="b"))
+    await bench.clock.run(0.5)
+    bench.ledger.settle(call, DONE)
+    await bench.clock.run(3)
+    bench.rows.gate.set()
+    await bench.clock.run(1)
+    assert states(bench) == [[("a", "open")], [("b", "open")], [("a", "settled")]]
+
+
+async def test_a_reading_that_fails_keeps_no_other_from_being_written(bench, caplog):
+    class Broken:
+        @property
+        def usage(self):
+            raise RuntimeError("a bug")
+
+    broken, sound = make_call(id="a", metered=Broken()), make_call(id="b", metered=Reading(4))
+    bench.ledger.open(broken)
+    bench.ledger.open(sound)
+    await bench.clock.run(2)
+    assert "a checkpoint failed" in caplog.text
+    assert states(bench)[1] == [("b", "open")]
+
+
 async def test_many_ends_are_one_commit(bench):
     ends = [bench.ledger.settle(make_call(id=str(n)), DONE) for n in range(100)]
     assert len({id(end) for end in ends}) == 1

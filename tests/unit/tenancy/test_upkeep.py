@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from app.core.errors import StorageUnavailable
-from app.store.orphans import HEARTBEAT
+from app.store.orphans import DEAD_AFTER, HEARTBEAT
 from app.tenancy.upkeep import PRUNE_EVERY, Upkeep
 from tests.clock import FakeClock
 
@@ -67,6 +67,19 @@ async def test_an_outage_or_a_bug_is_no_end_of_it(parts):
     orphans.failure = None
     await clock.run(HEARTBEAT)
     assert orphans.seen_at == 2
+    await upkeep.aclose()
+
+
+async def test_after_an_outage_the_others_have_time_to_say_that_they_live(parts):
+    clock, orphans, _, upkeep = parts
+    await upkeep.start()
+    orphans.failure = StorageUnavailable()
+    await clock.run(HEARTBEAT)
+    orphans.failure = None
+    await clock.run(DEAD_AFTER - HEARTBEAT)
+    assert (orphans.seen_at, orphans.closed) == (4, 1)
+    await clock.run(HEARTBEAT)
+    assert orphans.closed == 2
     await upkeep.aclose()
 
 

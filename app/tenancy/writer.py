@@ -1,0 +1,144 @@
+"""Writes rows together: they queue in memory, one for each call, and many become durable with one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from app.tenancy.commit import Commit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.core.clock import Clock, Timer
+    from app.store.usage import UsageRow
+    from app.tenancy.ledger import LedgerOptions
+    from app.tenancy.storing import Rows
+
+logger = logging.getLogger(__name__)
+
+
+class Writer:
+    """No row is ever dropped; one that cannot be written is retried. A later row of a call replaces one that
+    still waits, but never its end. `committed` hears of every commit: how many rows, and how many seconds.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        clock: Clock,
+        options: LedgerOptions,
+        committed: Callable[[int, float], object] | None,
+    ) -> None:
+        self._rows = rows
+        self._clock = clock
+        self._options = options
+        self._committed = committed
+        self._queued: dict[str, UsageRow] = {}
+        self._writing: list[UsageRow] = []
+        self._batch = Commit()
+        self._timer: Timer | None = None
+        self._late: set[Commit] = set()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+        self._failing = False
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="ledger writer")
+
+    def put(self, row: UsageRow) -> None:
+        """Queue an open row."""
+        queued = self._queued.get(row.call_id)
+        if queued is None or queued.state == "open":
+            self._queued[row.call_id] = row
+            self._wake.set()
+
+    def end(self, row: UsageRow) -> Commit:
+        """Queue an end; the first one counts."""
+        queued = self._queued.get(row.call_id)
+        if queued is None or queued.state == "open":
+            self._queued[row.call_id] = row
+            if self._timer is None:
+                self._timer = self._clock.call_later(self._options.max_wait, self._expire(self._batch))
+            self._wake.set()
+        return self._batch
+
+    @property
+    def pending(self) -> int:
+        """Rows that are not durable yet."""
+        return len(self._queued) + len(self._writing)
+
+    @property
+    def overdue(self) -> bool:
+        """Some call's end is not durable though `max_wait` is over."""
+        return bool(self._late)
+
+    async def aclose(self) -> None:
+        """Write what is queued; gives up after `max_wait`."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._task, self._options.max_wait)
+        await self._rows.aclose()
+        if self.pending:
+            logger.error("the ledger closed with %d rows not written", self.pending)
+
+    def __repr__(self) -> str:
+        return f"<Writer queued={len(self._queued)} writing={len(self._writing)} overdue={self.overdue}>"
+
+    def _expire(self, batch: Commit) -> Callable[[], None]:
+        def expire() -> None:
+            self._late.add(batch)
+            batch.expire()
+
+        return expire
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            if self._queued:
+                began = self._clock.monotonic()
+                await self._flush()
+                rest = self._options.pace - (self._clock.monotonic() - began)
+                if rest > 0 and not self._closing:
+                    await self._clock.sleep(rest)
+            elif self._closing:
+                return
+            if not self._queued and not self._closing:
+                self._wake.clear()
+
+    async def _flush(self) -> None:
+        """Write everything queued up to now, as long as it takes."""
+        batch, timer = self._batch, self._timer
+        self._batch, self._timer = Commit(), None
+        self._writing, self._queued = list(self._queued.values()), {}
+        while self._writing:
+            some = self._writing[: self._options.batch]
+            if await self._written(some):
+                del self._writing[: len(some)]
+            else:
+                await self._clock.sleep(self._options.retry)
+        if timer is not None:
+            timer.cancel()
+        self._late.discard(batch)
+        batch.done()
+
+    async def _written(self, rows: list[UsageRow]) -> bool:
+        began = self._clock.monotonic()
+        try:
+            await self._rows.write(rows)
+        except Exception as error:
+            if not self._failing:
+                logger.warning("the ledger cannot be written: %r", error.__cause__ or error)
+            self._failing = True
+            return False
+        if self._failing:
+            logger.warning("the ledger is written again")
+        self._failing = False
+        if self._committed is not None:
+            self._committed(len(rows), self._clock.monotonic() - began)
+        return True
