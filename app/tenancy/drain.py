@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from app.core.errors import StorageUnavailable
@@ -39,10 +38,7 @@ class Drain:
 
     async def start(self) -> None:
         """What a process before this one left is in the store when it returns, if the store takes it soon."""
-        until = self._clock.monotonic() + CATCH_UP
-        with suppress(StorageUnavailable):
-            while await self._carried() and self._clock.monotonic() < until:
-                pass
+        await self._catch_up()
         self._filled.set()
         self._task = asyncio.create_task(self._run(), name="journal drain")
 
@@ -51,15 +47,24 @@ class Drain:
         self._filled.set()
 
     async def aclose(self) -> None:
-        """Try to leave nothing behind, once."""
+        """Leaves nothing behind if the store takes it soon."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-            with suppress(StorageUnavailable):
-                while self._storing.prompt and await self._carried():
-                    pass
+            if self._storing.prompt:
+                await self._catch_up()
         if self._journal.backlog:
             logger.warning("%d usage rows stay in the journal until the next start", self._journal.backlog)
+
+    async def _catch_up(self) -> None:
+        until = self._clock.monotonic() + CATCH_UP
+        try:
+            while await self._carried() and self._clock.monotonic() < until:
+                pass
+        except StorageUnavailable:
+            return
+        except Exception:
+            logger.exception("draining the journal failed")
 
     async def _run(self) -> None:
         while True:

@@ -62,7 +62,7 @@ class Entries:
             call.client_request_id,
             key.tenant.id,
             key.id,
-            model,
+            _clean(model, 500) or "",
             _clean(call.served_model, 200),
             call.endpoint,
             call.surface.name,

@@ -9,7 +9,7 @@ import pytest
 
 from app.core.errors import StorageUnavailable
 from app.store.journal import Held
-from app.tenancy.drain import LONGEST, REST, Drain
+from app.tenancy.drain import CATCH_UP, LONGEST, REST, Drain
 from app.tenancy.journal import JournaledRows
 from app.tenancy.storing import Storing
 from tests.clock import FakeClock, settle
@@ -245,6 +245,32 @@ async def test_a_store_that_is_away_does_not_hold_up_the_start():
     bench.store.down = None
     await bench.clock.run(REST)
     assert bench.store.has == ["a"]
+    await bench.closed()
+
+
+async def test_a_bug_below_does_not_hold_up_the_start(caplog):
+    bench = Bench()
+    bench.journal.has, bench.store.down = ["a"], RuntimeError("a bug")
+    await bench.drain.start()
+    assert "draining the journal failed" in caplog.text
+    await bench.closed()
+
+
+async def test_a_large_backlog_does_not_hold_up_the_start_for_long():
+    bench = Bench(batch=1)
+    bench.journal.has = list("abcdef")
+    write = bench.store.write
+
+    async def slow(rows):
+        await write(rows)
+        bench.clock.advance(CATCH_UP / 2)
+
+    bench.store.write = slow
+    await bench.drain.start()
+    assert bench.store.has == ["a", "b"]
+    bench.store.write = write
+    await bench.clock.run(1)
+    assert bench.journal.has == []
     await bench.closed()
 
 
