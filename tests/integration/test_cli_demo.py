@@ -69,7 +69,11 @@ def test_what_it_prints_works_when_pasted_and_ctrl_c_ends_it_with_0(tmp_path, pr
         process.send_signal(signal.SIGINT)
         assert process.wait(SOON) == 0
         assert gone(simulators)
-    assert sorted(path.name for path in (tmp_path / ".sluice").iterdir()) == ["sluice.db", "sluice.secret"]
+    assert sorted(path.name for path in (tmp_path / ".sluice").iterdir()) == [
+        "sluice-journal.db",
+        "sluice.db",
+        "sluice.secret",
+    ]
 
 
 def test_the_simulated_endpoints_die_with_a_gateway_that_is_killed(tmp_path):

@@ -70,6 +70,9 @@ async def test_calls_go_on_and_every_row_arrives_once(proxy, how):
         await fail(proxy, how, gateway)
         await traffic.answered(60)
         await until(lambda: not storage.store_up and storage.journal.backlog)
+        page = gateway.house.metrics.exposition().decode()
+        assert "sluice_store_up 0.0" in page
+        assert "sluice_journal_backlog 0.0" not in page
         await traffic.answered(60)
         assert not gateway.house.unready()
         await mend(proxy)
