@@ -20,7 +20,7 @@ CONCURRENCY_RETRY = 1.0
 LONGEST_RETRY = 60.0
 _FEW = 4096
 # Float arithmetic of draining may leave 1e-12 where nothing is used; far below one token.
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
 
 
 class Grant(Struct, eq=False):
@@ -52,7 +52,7 @@ class MemoryCounters:
             refill, limit = rule.refill, rule.limit
             cost = tokens if rule.of_tokens else 1
             taken = account.taken(now, refill) + cost
-            if taken > limit + _ROUNDING:
+            if taken > limit + ROUNDING:
                 _undo(rules, accounts, tokens)
                 return Grant(False, self._standing(rules, tokens, windows), rules, [], 0)
             if rule.of_tokens or not refill:
@@ -61,7 +61,7 @@ class MemoryCounters:
                 account.used += 1
             accounts.append(account)
             reset = taken / refill if refill else _reset(rule, account, wall)
-            decisions.append(Decision(rule.name, True, limit, int(limit - taken + _ROUNDING), reset))
+            decisions.append(Decision(rule.name, True, limit, int(limit - taken + ROUNDING), reset))
         return Grant(True, decisions, rules, accounts, tokens)
 
     async def look(self, rules: Sequence[Rule], windows: Windows) -> list[Decision]:
@@ -86,6 +86,10 @@ class MemoryCounters:
         if account is None:
             account = self._accounts[key] = Account(self._clock.monotonic(), window.end)
         account.used += tokens
+
+    def account_of(self, rule: Rule, windows: Windows) -> Account:
+        """Where a rule counts; a new one stands at nothing."""
+        return self._account(rule, windows, self._clock.monotonic())
 
     @property
     def reserved(self) -> int:
@@ -123,9 +127,9 @@ class MemoryCounters:
             taken = account.taken(now, rule.refill)
             over = taken + (tokens if rule.of_tokens else 1) - rule.limit
             reset = taken / rule.refill if rule.refill else _reset(rule, account, wall)
-            retry = _retry(rule, over, reset) if over > _ROUNDING else 0.0
-            left = max(0, int(rule.limit - taken + _ROUNDING))
-            decisions.append(Decision(rule.name, over <= _ROUNDING, rule.limit, left, reset, retry))
+            retry = retry_after(rule, over, reset) if over > ROUNDING else 0.0
+            left = max(0, int(rule.limit - taken + ROUNDING))
+            decisions.append(Decision(rule.name, over <= ROUNDING, rule.limit, left, reset, retry))
         return decisions
 
 
@@ -144,7 +148,7 @@ def _reset(rule: Rule, account: Account, wall: float) -> float:
     return max(0.0, account.ends - wall) if rule.period is not None else 0.0
 
 
-def _retry(rule: Rule, over: float, reset: float) -> float:
+def retry_after(rule: Rule, over: float, reset: float) -> float:
     if rule.period is not None:
         return reset
     if not rule.refill:
