@@ -30,7 +30,6 @@ def problems(settings: Settings, *, yes_open: bool, workers: int = 1) -> Iterato
     yield from _fallbacks(settings)
     yield from _access(settings, yes_open=yes_open)
     yield from _storage(settings)
-    yield from _unbuilt(settings)
     yield from _timezone(settings)
     if settings.server.port == settings.ops.port != 0:
         yield Problem("ops.port", f"is {settings.ops.port}, which server.port has already")
@@ -142,11 +141,6 @@ def _timezone(settings: Settings) -> Iterator[Problem]:
             yield Problem(
                 "ledger.timezone", "this machine knows no such time zone; write it as Europe/Berlin"
             )
-
-
-def _unbuilt(settings: Settings) -> Iterator[Problem]:
-    if settings.redis_url is not None:
-        yield Problem("redis_url", "shared state in Redis is not implemented yet; leave it unset")
 
 
 def _storage(settings: Settings) -> Iterator[Problem]:

@@ -27,6 +27,12 @@ def _database(url: SecretStr) -> SecretStr:
     return url
 
 
+def _redis(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("begins with redis://, rediss:// (TLS) or unix:// (then a socket's path)")
+    return url
+
+
 class InstanceOptions(BaseModel, frozen=True, extra="forbid"):
     """The short form of an endpoint."""
 
@@ -49,7 +55,7 @@ class Settings(BaseSettings):
     )
 
     database_url: Annotated[SecretStr, AfterValidator(_database)] = SecretStr("sqlite:///sluice.db")
-    redis_url: SecretStr | None = None
+    redis_url: Annotated[SecretStr, AfterValidator(_redis)] | None = None
     admin_token: StrongSecret | None = None
     secret: StrongSecret | None = None
     secret_previous: StrongSecret | None = None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PASSWORD = re.compile(r"(?<=://)([^/@]*):[^/@]*@")
+_QUERIED = re.compile(r"(?<=[?&]password=)[^&]*")
 
 
 class Change(NamedTuple):
@@ -24,9 +25,11 @@ class Change(NamedTuple):
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """The effective configuration as JSON values; of a database's URL only the password is hidden."""
+    """The effective configuration as JSON values; of URLs only the password is hidden."""
     shown = settings.model_dump(mode="json", by_alias=True)
     shown["database_url"] = _without_password(settings.database_url)
+    if settings.redis_url is not None:
+        shown["redis_url"] = _without_password(settings.redis_url)
     shown["vllm_endpoints"] = [_spoken(row) for row in shown["vllm_endpoints"]]
     shown["model_config"] = {name: _spoken(row) for name, row in shown["model_config"].items()}
     return shown
@@ -73,4 +76,4 @@ def _shown(value: Any) -> Any:
 
 
 def _without_password(url: SecretStr) -> str:
-    return _PASSWORD.sub(r"\1:***@", url.get_secret_value())
+    return _QUERIED.sub("***", _PASSWORD.sub(r"\1:***@", url.get_secret_value()))

@@ -76,6 +76,10 @@ class RedisCounters:
         """Whether Redis decides."""
         return self._share is None
 
+    def status(self) -> dict[str, bool | int]:
+        """`gateways`: those alive when Redis was last asked."""
+        return {"up": self.up, "gateways": self._courier.gateways}
+
     async def take(self, rules: Sequence[Rule], tokens: int, windows: Windows) -> Grant:
         prepared = self._preparations.of(rules, windows)
         while (share := self._share) is None:

@@ -49,6 +49,7 @@ class Readings:
     ledger_pending: Callable[[], float] | None = None
     journal_backlog: Callable[[], float] | None = None
     store_up: Callable[[], bool] | None = None
+    shared_limits_up: Callable[[], bool] | None = None
     loop_lag: Callable[[], float] | None = None
     reload_successful: Callable[[], bool] | None = None
 
@@ -128,6 +129,7 @@ def _scalars(readings: Readings) -> Iterator[Metric]:
         ("ledger_pending", "Usage rows that are not durable yet.", readings.ledger_pending),
         ("journal_backlog", "Usage rows only the journal holds.", readings.journal_backlog),
         ("store_up", "Whether the database answers.", readings.store_up),
+        ("shared_limits_up", "Whether Redis decides over limits.", readings.shared_limits_up),
         ("loop_lag_seconds", "Worst recent delay of the event loop.", readings.loop_lag),
         (
             "config_last_reload_successful",

@@ -53,7 +53,9 @@ class SharedCounters(Protocol):
 
     async def look(self, rules: Sequence[Rule], windows: Windows) -> list[Decision]: ...
 
-    def book(self, subject: str, name: RuleName, window: Window, tokens: int) -> None: ...
+    def book(self, subject: str, name: RuleName, window: Window, tokens: int) -> None:
+        """The ledger says that so many tokens of a quota are used, in all."""
+        ...
 
 
 class Limiter:
@@ -103,12 +105,16 @@ class Limiter:
         return [(rule.owner, decision) for rule, decision in zip(rules, decisions, strict=True)]
 
     def seed(self, spent: Iterable[Spent]) -> None:
-        """Count what the ledger says was used in the running periods; once, before the first call."""
+        """Count what the ledger says was used in the running periods."""
         windows = self._calendar.windows(self._clock.time())
+        used: dict[str, tuple[int, int]] = {}
         for row in spent:
             for subject in (row.tenant_id, row.key_id, f"{row.tenant_id}/{row.model}"):
-                self._counters.book(subject, "tokens_per_day", windows.day, row.day)
-                self._counters.book(subject, "tokens_per_month", windows.month, row.month)
+                day, month = used.get(subject, (0, 0))
+                used[subject] = (day + row.day, month + row.month)
+        for subject, (day, month) in used.items():
+            self._counters.book(subject, "tokens_per_day", windows.day, day)
+            self._counters.book(subject, "tokens_per_month", windows.month, month)
 
     def _rules_of(self, call: Call) -> tuple[tuple[Rule, ...], int]:
         """The rules of a call, and the smallest of their token limits."""

@@ -38,12 +38,14 @@ class Hearing:
     observers: Observers
 
     def metrics(self, fleet: Fleet, storage: Storage, reload_successful: Callable[[], bool]) -> Metrics:
+        shared = storage.shared
         readings = Readings(
             fleet=fleet.status,
             inflight=self.inflight.by_model,
             ledger_pending=lambda: storage.ledger.pending,
             journal_backlog=lambda: storage.journal.backlog,
             store_up=lambda: storage.store_up,
+            shared_limits_up=None if shared is None else lambda: shared.up,
             loop_lag=lambda: self.lag.worst,
             reload_successful=reload_successful,
         )

@@ -137,11 +137,13 @@ class House:
 
     def status(self) -> dict[str, Any]:
         """One JSON: this gateway, its endpoints and pools."""
+        shared = self.storage.shared
         return {
             "state": self.lifecycle.state.name.lower(),
             "version": __version__,
             "connections": self.connections(),
             "ledger_pending": self.storage.ledger.pending,
             "journal_backlog": self.storage.journal.backlog,
+            **({} if shared is None else {"shared_limits": shared.status()}),
             **self.fleet.status(),
         }

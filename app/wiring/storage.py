@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.settings import prices
+from app.state.memory import MemoryCounters
 from app.store.audit import Audit
 from app.store.changes import Changes
 from app.store.database import Database
@@ -33,7 +34,7 @@ from app.tenancy.open import OpenDirectory
 from app.tenancy.pricing import Pricing
 from app.tenancy.storing import Storing
 from app.tenancy.upkeep import Upkeep
-from app.wiring.counters import open_counters
+from app.wiring.counters import open_shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from app.core.ports import KeyDirectory
     from app.core.tenant import Tenant
     from app.settings import Settings
+    from app.state.redis import RedisCounters
     from app.store.pepper import Pepper
 
 
@@ -63,6 +65,7 @@ class Storage:
     journal: Journal
     drain: Drain
     limiter: Limiter
+    shared: RedisCounters | None
     calendar: Calendar
     upkeep: Upkeep
     pepper: Pepper
@@ -72,8 +75,10 @@ class Storage:
         """Take over what a dead process left, count what was used, and begin to watch and write."""
         await self.drain.start()
         await self.upkeep.start()
-        windows = self.calendar.windows(self.clock.time())
-        self.limiter.seed(await spent(self.database, windows.day[0], windows.month[0]))
+        if self.shared is None:
+            await self._seed()
+        else:
+            await self.shared.start(self._seed)
         await self.changes.look()
         self.changes.start()
         self.ledger.start()
@@ -87,7 +92,13 @@ class Storage:
         """The same for a tenant at every gateway, and nobody else can derive it."""
         return self.pepper.digest(sha256(f"cache salt of {tenant.id}"))[:32]
 
+    async def _seed(self) -> None:
+        windows = self.calendar.windows(self.clock.time())
+        self.limiter.seed(await spent(self.database, windows.day[0], windows.month[0]))
+
     async def aclose(self) -> None:
+        if self.shared is not None:
+            await self.shared.aclose()
         await self.ledger.aclose()
         await self.changes.aclose()
         await self.known.aclose()
@@ -122,6 +133,7 @@ async def open_storage(
     drain = Drain(journal, storing, clock, batch=settings.ledger.batch, retry=settings.ledger.retry)
     rows = JournaledRows(storing, journal, drain, clock, straight=settings.ledger.commit == "store")
     calendar = Calendar(settings.ledger.timezone)
+    shared = open_shared(settings, clock, gateway)
     reports = Reports(database)
     entries = Entries(Pricing(prices(settings)), calendar, gateway)
     return Storage(
@@ -138,7 +150,8 @@ async def open_storage(
         storing=storing,
         journal=journal,
         drain=drain,
-        limiter=Limiter(open_counters(settings, clock), clock, calendar),
+        limiter=Limiter(shared or MemoryCounters(clock), clock, calendar),
+        shared=shared,
         calendar=calendar,
         upkeep=Upkeep(Orphans(database, clock, gateway), reports, clock, settings.ledger.retention),
         pepper=pepper,

@@ -109,8 +109,8 @@ def test_a_previous_secret_needs_a_present_one():
     assert paths(secret_previous=TOKEN) == ["secret_previous"]
 
 
-def test_shared_state_is_not_there_yet():
-    assert paths(redis_url="redis://h") == ["redis_url"]
+def test_shared_limits_have_a_redis():
+    assert found(redis_url="redis://h") == []
 
 
 def test_the_two_ports_differ():
