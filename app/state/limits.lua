@@ -57,7 +57,9 @@ local function account_of(name)
   for id, amount in pairs(account.held) do
     if live[id] then account.reserved = account.reserved + amount else account.held[id] = nil end
   end
-  if account.at > now + 1 then account.at = now end
+  if account.at > now + 1 then -- the clock was set back
+    account.at, account.changed = now, true
+  end
   accounts[name] = account
   return account
 end

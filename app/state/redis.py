@@ -59,13 +59,15 @@ class RedisCounters:
         self._reseed: Callable[[], Awaitable[None]] | None = None
         self._seeding: asyncio.Task[None] | None = None
 
-    async def start(self, reseed: Callable[[], Awaitable[None]]) -> None:
+    async def start(self, reseed: Callable[[], Awaitable[None]], gateways: int = 1) -> None:
         """`reseed` books what the ledger says of the running quotas: now, and whenever Redis may not know.
 
-        Raises what it raises now.
+        `gateways`: those alive, as far as is known without Redis. Raises what `reseed` raises now.
         """
         if not await self._courier.recover():
-            logger.warning("shared limits: Redis does not answer; this gateway counts alone")
+            self._courier.gateways = max(1, gateways)
+            self.lost()
+            logger.warning("shared limits: Redis does not answer; this gateway gives 1/%d", gateways)
         await reseed()
         self._courier.put(Operation(Code.SEEDED))
         self._reseed = reseed

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.1
 """Seconds that whoever asks waits for Redis: half of it at least from when its batch is sent."""
-BEAT = 5.0
+BEAT = 1.0
 FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
 STEADY_AFTER = 10.0
 

@@ -39,7 +39,7 @@ class Share:
     """
 
     def __init__(self, gateways: int, known: Known, holding: Mapping[str, int], clock: Clock) -> None:
-        self.gateways = max(1, gateways)
+        self.gateways = gateways
         self._known = known
         self._holding = holding
         self._clock = clock

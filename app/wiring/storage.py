@@ -15,6 +15,7 @@ from app.store.database import Database
 from app.store.intents import Intents
 from app.store.journal import Journal
 from app.store.keys import StoredKeys
+from app.store.living import living
 from app.store.lookup import KeyLookup
 from app.store.migrate import prepare
 from app.store.orphans import Orphans, gateway_id
@@ -78,7 +79,7 @@ class Storage:
         if self.shared is None:
             await self._seed()
         else:
-            await self.shared.start(self._seed)
+            await self.shared.start(self._seed, await living(self.database, self.clock.time()))
         await self.changes.look()
         self.changes.start()
         self.ledger.start()

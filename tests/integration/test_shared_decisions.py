@@ -13,7 +13,9 @@ from app.state.memory import MemoryCounters
 from app.state.redis import RedisCounters
 from app.state.rule import Window, Windows, rule
 from tests.clock import FakeClock
-from tests.redis_server import _shared_redis, redis_url  # noqa: F401
+
+pytest_plugins = ("tests.redis_server",)
+
 
 WALL = 1_795_000_000.0
 WINDOWS = Windows(Window(WALL - 100, WALL + 900), Window(WALL - 1000, WALL + 9000))
@@ -61,7 +63,7 @@ def told(decisions):
 
 @given(steps=STEPS, gateways=st.integers(1, 2))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_same_history_gives_the_same_decisions(redis_url, steps, gateways):  # noqa: F811
+def test_the_same_history_gives_the_same_decisions(redis_url, steps, gateways):
     """Over one gateway, or over two in turn."""
 
     async def run() -> None:
@@ -93,7 +95,7 @@ def test_the_same_history_gives_the_same_decisions(redis_url, steps, gateways): 
                     memory.settle(expected, number)
                     await owner.look((), windows)
                 assert first.reserved + second.reserved == memory.reserved
-            for owner, grant, expected in held:
+            for owner, grant, _ in held:
                 owner.settle(grant, 0)
             assert first.reserved == second.reserved == 0
 
