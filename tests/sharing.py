@@ -37,12 +37,16 @@ class Seeds:
 
 
 @asynccontextmanager
-async def gateways(url: str, number: int = 1, *, clock=None, seeds: Seeds | None = None, own_time=False):
+async def gateways(
+    url: str, number: int = 1, *, clock=None, seeds: Seeds | None = None, own_time=False, patience=5.0
+):
     seeds = seeds or Seeds()
     opened: list[RedisCounters] = []
     try:
         for _ in range(number):
-            made = RedisCounters(url, f"g{next(_numbers)}", clock or SystemClock(), own_time=own_time)
+            made = RedisCounters(
+                url, f"g{next(_numbers)}", clock or SystemClock(), own_time=own_time, patience=patience
+            )
             opened.append(made)
             await made.start(seeds.of(lambda made=made: made))
         yield opened

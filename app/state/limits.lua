@@ -1,11 +1,12 @@
 -- One batch of one gateway, in order and in one step: calls taken under all their rules or none, settled, looked at.
 --
--- ARGV[1], as msgpack: [gateway, number, now or false for this server's clock, rules, operations].
+-- ARGV[1], as msgpack: [gateway, number, holder, now or false for this server's clock, rules, operations].
 -- A rule: [account, limit, refill per second, kind (0 counts at once, 1 tokens, 2 places), end of its period or 0].
--- An account is kept as [used, at, held by gateway, refill, end]; what dead gateways held does not count.
+-- An account is kept as [used, at, amounts by holder, refill, end]; what a gateway held that is dead, or that
+-- has become another holder since, does not count.
 -- The answer: [number of the gateway's last batch with operations, whether it counted as alive, gateways
 -- alive, whether it shall read the quotas from the ledger, results of takes and looks].
--- A gateway is kept as [seen, number of its last batch, number of its last one with operations]: a batch
+-- A gateway is kept as [seen, number of its last batch, of its last one with operations, holder]: a batch
 -- that comes after a later one is not executed, so that what became of a lost one can be told.
 local PREFIX = KEYS[1]
 local DEAD_AFTER, FORGOTTEN_AFTER = 20, 3600
@@ -14,7 +15,7 @@ local HELD, DAY, MARGIN = 86400, 86400, 60
 local ROUNDING = 1e-6
 
 local batch = cmsgpack.unpack(ARGV[1])
-local gateway, number, now, rules, operations = batch[1], batch[2], batch[3], batch[4], batch[5]
+local gateway, number, holder, now, rules, operations = unpack(batch)
 if not now then
   local time = redis.call('TIME')
   now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -28,7 +29,7 @@ local alive = me ~= nil and now - me[1] <= DEAD_AFTER
 if me and number <= me[2] then
   return cmsgpack.pack({before, alive, 1, false, {}})
 end
-fleet[gateway] = {now, number, #operations > 0 and number or before}
+fleet[gateway] = {now, number, #operations > 0 and number or before, holder}
 local live, gateways = {}, 0
 for id, each in pairs(fleet) do
   if each[1] > now + 1 then each[1] = now end
@@ -36,7 +37,7 @@ for id, each in pairs(fleet) do
   if silent > FORGOTTEN_AFTER then
     fleet[id] = nil
   elseif silent <= DEAD_AFTER then
-    live[id] = true
+    live[each[4]] = true
     gateways = gateways + 1
   end
 end
@@ -80,8 +81,8 @@ end
 
 local function hold(account, amount)
   local mine = math.max(0, amount)
-  account.reserved = account.reserved - (account.held[gateway] or 0) + mine
-  account.held[gateway] = mine > 0 and mine or nil
+  account.reserved = account.reserved - (account.held[holder] or 0) + mine
+  account.held[holder] = mine > 0 and mine or nil
   account.changed = true
 end
 
@@ -96,7 +97,7 @@ local function undo(of_call, last, tokens)
     if rule[4] == 0 then
       account.used = account.used - 1
     else
-      hold(account, (account.held[gateway] or 0) - cost_of(rule, tokens))
+      hold(account, (account.held[holder] or 0) - cost_of(rule, tokens))
     end
   end
 end
@@ -119,7 +120,7 @@ local function take(of_call, tokens)
       undo(of_call, index - 1, tokens)
       return standing(of_call, 0)
     end
-    if rule[4] == 0 then account.used = account.used + 1 else hold(account, (account.held[gateway] or 0) + cost) end
+    if rule[4] == 0 then account.used = account.used + 1 else hold(account, (account.held[holder] or 0) + cost) end
     account.ends = rule[5]
     account.changed = true
     result[index + 1] = after
@@ -132,7 +133,7 @@ local function settle(of_call, reserved, tokens)
     if rule[4] ~= 0 then
       local account = account_of(rule[1])
       taken(account, account.refill > 0 and account.refill or rule[3])
-      hold(account, (account.held[gateway] or 0) - cost_of(rule, reserved))
+      hold(account, (account.held[holder] or 0) - cost_of(rule, reserved))
       if rule[4] == 1 then account.used = account.used + tokens end
       account.ends = rule[5]
     end

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from app.state.memory import Grant
 from app.state.redis_batch import Code, Operation
-from app.state.redis_courier import Courier
+from app.state.redis_courier import AT_START, Courier
 from app.state.redis_known import Known
 from app.state.redis_rules import Preparations, Prepared, quota
 from app.state.redis_share import Share
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from app.core.tenant import Decision
     from app.state.rule import Rule, RuleName, Window, Windows
 
+PATIENCE = 0.1
 RESEED_AFTER = 5.0
 
 logger = logging.getLogger(__name__)
@@ -41,11 +42,13 @@ class SharedGrant(Grant, eq=False):
 class RedisCounters:
     """Implements SharedCounters. A refusal takes nothing; what is settled reaches Redis exactly once.
 
-    A take waits for Redis 0.15 s at most, and not at all once it did not answer. What a gateway holds
+    A take waits for Redis 1.4 times `patience` at most, and not at all once it did not answer. What a gateway holds
     that died comes back within 20 s of its last sign of life.
     """
 
-    def __init__(self, url: str, gateway: str, clock: Clock, *, own_time: bool = False) -> None:
+    def __init__(
+        self, url: str, gateway: str, clock: Clock, *, own_time: bool = False, patience: float = PATIENCE
+    ) -> None:
         """`gateway` names this process and no other, ever. `own_time`: by `clock` instead of Redis's.
 
         Raises ValueError for a URL that is none.
@@ -55,7 +58,7 @@ class RedisCounters:
         self._known = Known(clock)
         self._holding: dict[str, int] = {}
         self._share: Share | None = Share(1, self._known, self._holding, clock)
-        self._courier = Courier(url, gateway, clock, self, own_time=own_time)
+        self._courier = Courier(url, gateway, clock, self, own_time=own_time, patience=patience)
         self._reseed: Callable[[], Awaitable[None]] | None = None
         self._seeding: asyncio.Task[None] | None = None
 
@@ -64,7 +67,7 @@ class RedisCounters:
 
         `gateways`: those alive, as far as is known without Redis. Raises what `reseed` raises now.
         """
-        if not await self._courier.recover():
+        if not await self._courier.recover(AT_START):
             self._courier.gateways = max(1, gateways)
             self.lost()
             logger.warning("shared limits: Redis does not answer; this gateway gives 1/%d", gateways)
@@ -144,12 +147,13 @@ class RedisCounters:
             self._courier.put(Operation(Code.SETTLE, (operation.fields[0], 0), prepared))
 
     def forgotten(self) -> list[Operation]:
-        return self._holds(set())
+        held = self._courier.outbox.held(self._holding)
+        return [Operation(Code.HOLD, (name, amount)) for name, amount in held.items()]
 
     def lost(self) -> None:
         self._share = Share(self._courier.gateways, self._known, self._holding, self._clock)
 
-    def found(self, suspect: set[str]) -> list[Operation]:
+    def found(self) -> list[Operation]:
         """Rates learn what this gateway gave; quotas from the ledger, which has all of it."""
         spent = []
         for slot, used, held in () if self._share is None else self._share.used():
@@ -161,7 +165,7 @@ class RedisCounters:
                 spent.append(Operation(Code.SPEND, (slot.name, slot.refill, used)))
         self._share = None
         self.due()
-        return self._holds(suspect) + spent
+        return self.forgotten() + spent
 
     def due(self) -> None:
         if self._reseed is not None and (self._seeding is None or self._seeding.done()):
@@ -194,10 +198,6 @@ class RedisCounters:
                     holding[name] = held
                 else:
                     holding.pop(name, None)
-
-    def _holds(self, besides: set[str]) -> list[Operation]:
-        held = dict.fromkeys(besides, 0) | self._courier.outbox.held(self._holding)
-        return [Operation(Code.HOLD, (name, amount)) for name, amount in held.items()]
 
     async def _seed(self, reseed: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -48,7 +48,9 @@ class Operation(Struct, eq=False):
         return self.waiter is None and self.code is not Code.HOLD
 
 
-def packed(gateway: str, number: int, now: float | bool, operations: Sequence[Operation]) -> bytes:
+def packed(
+    gateway: str, number: int, holder: str, now: float | bool, operations: Sequence[Operation]
+) -> bytes:
     """One batch; the rules of a tenant are in it once, however many of its calls are."""
     places: dict[Prepared, int] = {}
     rules: list[Raw] = []
@@ -63,4 +65,4 @@ def packed(gateway: str, number: int, now: float | bool, operations: Sequence[Op
             rules.append(prepared.wire)
             place = places[prepared] = len(rules)
         told.append((int(each.code), place, *each.fields))
-    return _pack((gateway, number, now, rules, told))
+    return _pack((gateway, number, holder, now, rules, told))

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from app.core.clock import Clock, Timer
     from app.state.redis_link import Answer
 
-PATIENCE = 0.1
-"""Seconds that whoever asks waits for Redis: half of it at least from when its batch is sent."""
+AT_START = 1.0
 BEAT = 1.0
 FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
 STEADY_AFTER = 10.0
@@ -38,8 +37,8 @@ class Heir(Protocol):
         """Redis does not answer; nothing waits for it from now on."""
         ...
 
-    def found(self, suspect: set[str]) -> list[Operation]:
-        """It answers again: what to tell it first. In `suspect` accounts it may hold what nobody has."""
+    def found(self) -> list[Operation]:
+        """It answers again, and believes that this gateway holds nothing: what to tell it first."""
         ...
 
     def due(self) -> None:
@@ -51,16 +50,20 @@ class Courier:
     """One batch is under way at a time; what is asked meanwhile is the next, so load makes batches large.
 
     One answer that does not come in time closes the way at once: it is asked again in the background,
-    at growing distances while it does not stay open.
+    at growing distances while it does not stay open. `patience` is how many seconds one who asks waits,
+    and 0.4 of it at least from when the batch is sent.
     """
 
-    def __init__(self, url: str, gateway: str, clock: Clock, heir: Heir, *, own_time: bool) -> None:
+    def __init__(
+        self, url: str, gateway: str, clock: Clock, heir: Heir, *, own_time: bool, patience: float
+    ) -> None:
         self.outbox = Outbox(gateway)
         self.gateways = 1
         self.up = False
         self._clock = clock
         self._heir = heir
         self._own_time = own_time
+        self._patience = patience
         self._link = Link(url)
         self._wake = asyncio.Event()
         self._beat_due = False
@@ -82,14 +85,15 @@ class Courier:
         self.outbox.put(operation)
         self._wake.set()
 
-    async def recover(self) -> bool:
+    async def recover(self, patience: float) -> bool:
         """Ask whether Redis is there; True: it decides from now on."""
         try:
-            answer = await self._link.exchange(self.outbox.question(self._now), PATIENCE)
+            answer = await self._link.exchange(self.outbox.question(self._now), patience)
         except Unreachable:
             return False
         last, _, self.gateways, due, _ = answer
-        self.outbox.put_first(self._heir.found(self.outbox.found(last)))
+        self.outbox.found(last)
+        self.outbox.put_first(self._heir.found())
         self.up = True
         self._up_at = self._clock.monotonic()
         if due:
@@ -137,14 +141,14 @@ class Courier:
         else:
             await self._clock.sleep(self._wait)
             self._wait = min(LONGEST_WAIT, self._wait * 2)
-        while not await self.recover():
+        while not await self.recover(self._patience):
             await self._clock.sleep(self._wait)
             self._wait = min(LONGEST_WAIT, self._wait * 2)
         logger.warning("shared limits: Redis decides again, over %d gateways", self.gateways)
 
     async def _send(self) -> None:
         now = self._clock.monotonic()
-        patience = max(PATIENCE / 2, PATIENCE - (now - self._since))
+        patience = max(0.4 * self._patience, self._patience - (now - self._since))
         batch = self.outbox.batch(self._now)
         if len(self.outbox) < LARGEST:
             self._since = now

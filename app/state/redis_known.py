@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 _MANY = 50_000
 
 
-class Seen(NamedTuple):
+class Seen(Struct, frozen=True, gc=False):
     """`taken` at monotonic `at`; `ends` is 0 where it belongs to no period."""
 
     taken: float
@@ -46,7 +48,8 @@ class Known:
         """So much more was used here."""
         seen = self._seen.get(name)
         if seen is not None:
-            self._seen[name] = seen._replace(taken=self.taken(name) + amount, at=self._clock.monotonic())
+            taken = self.taken(name) + amount
+            self._seen[name] = Seen(taken, self._clock.monotonic(), seen.refill, seen.ends)
 
     def taken(self, name: str) -> float:
         """Now: what was seen, less what has drained since."""

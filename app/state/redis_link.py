@@ -7,7 +7,7 @@ from hashlib import sha1
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import msgpack
+from msgspec import MsgspecError, msgpack
 from redis.asyncio.connection import Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -20,6 +20,7 @@ SCRIPT = Path(__file__).with_name("limits.lua").read_bytes()
 PREFIX = "sluice:{limits}:"
 _SHA = sha1(SCRIPT, usedforsecurity=False).hexdigest()
 _CONNECT = 0.5
+_LAST_LOOK = 0.005
 
 Answer = tuple[int, bool, int, bool, list[list[float]]]
 """What the script says of a batch; its first lines tell what each is."""
@@ -52,14 +53,10 @@ class Link:
         try:
             if self._connection is None:
                 await self._connect()
-            async with asyncio.timeout(patience):
-                try:
-                    answer = await self._evaluate("EVALSHA", _SHA, batch)
-                except NoScriptError:
-                    answer = await self._evaluate("EVAL", SCRIPT, batch)
+            answer = await self._evaluated(batch, patience)
             found: Answer = _unpack(answer)
             return found
-        except (RedisError, OSError, TimeoutError, ValueError) as error:
+        except (RedisError, OSError, TimeoutError, MsgspecError) as error:
             await self.aclose()
             raise Unreachable(f"{type(error).__name__}: {error}") from error
         except BaseException:
@@ -76,6 +73,18 @@ class Link:
         self._connection = connection
         async with asyncio.timeout(_CONNECT):
             await connection.connect()  # type: ignore[no-untyped-call]
+
+    async def _evaluated(self, batch: bytes, patience: float) -> bytes:
+        """Gives up late enough for a loop that was held up to see what had arrived in time."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as limit:
+            timer = loop.call_later(patience, lambda: limit.reschedule(loop.time() + _LAST_LOOK))
+            try:
+                return await self._evaluate("EVALSHA", _SHA, batch)
+            except NoScriptError:
+                return await self._evaluate("EVAL", SCRIPT, batch)
+            finally:
+                timer.cancel()
 
     async def _evaluate(self, command: str, script: str | bytes, batch: bytes) -> bytes:
         connection = self._connection

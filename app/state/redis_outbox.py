@@ -16,6 +16,7 @@ class Outbox:
     def __init__(self, gateway: str) -> None:
         self._gateway = gateway
         self._number = 0
+        self._holder = ""
         self._queue: list[Operation] = []
         self._under_way: list[Operation] = []
         self._lost: tuple[int, list[Operation]] | None = None
@@ -33,7 +34,11 @@ class Outbox:
         return self._packed(now, self._under_way)
 
     def question(self, now: float | bool) -> bytes:
-        """A batch of nothing: its answer tells what became of a lost one, which cannot come any more."""
+        """A batch of nothing: its answer tells what became of a lost one, which cannot come any more.
+
+        Whatever Redis believed that this gateway holds is void from then on.
+        """
+        self._holder = f"{self._gateway}/{self._number + 1}"
         return self._packed(now, [])
 
     def heard(self) -> list[Operation]:
@@ -51,20 +56,11 @@ class Outbox:
         self._under_way = []
         self._queue = [each for each in self._queue if each.lasting]
 
-    def found(self, last: int) -> set[str]:
-        """`last` is the number of the last batch that Redis executed.
-
-        What it did not hear is queued again. The names are the accounts in which it may hold what nobody
-        has: takes of the lost batch.
-        """
-        if self._lost is None:
-            return set()
-        number, operations = self._lost
-        self._lost = None
-        if last != number:
-            self.put_first([each for each in operations if each.lasting])
-        taken = [each.prepared for each in operations if each.code is Code.TAKE]
-        return {slot.name for prepared in taken if prepared for slot in prepared.slots if slot.kind}
+    def found(self, last: int) -> None:
+        """`last` is the number of the last batch that Redis executed; what it did not hear is queued again."""
+        lost, self._lost = self._lost, None
+        if lost is not None and last != lost[0]:
+            self.put_first([each for each in lost[1] if each.lasting])
 
     def held(self, holding: Mapping[str, int]) -> dict[str, int]:
         """What Redis must believe this gateway holds: what it does, and what it has yet to give back."""
@@ -81,4 +77,4 @@ class Outbox:
 
     def _packed(self, now: float | bool, operations: list[Operation]) -> bytes:
         self._number += 1
-        return packed(self._gateway, self._number, now, operations)
+        return packed(self._gateway, self._number, self._holder, now, operations)

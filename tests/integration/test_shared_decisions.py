@@ -45,7 +45,7 @@ async def sharing(url: str, clock: FakeClock, name: str = "one"):
     async def nothing() -> None:
         pass
 
-    counters = RedisCounters(url, name, clock, own_time=True)
+    counters = RedisCounters(url, name, clock, own_time=True, patience=10.0)
     await counters.start(nothing)
     assert counters.up
     try:

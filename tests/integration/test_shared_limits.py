@@ -160,7 +160,7 @@ async def test_what_the_ledger_says_is_booked_once_however_many_gateways_say_it(
 
 
 async def test_a_frozen_redis_holds_nobody_up(redis_server):
-    async with gateways(redis_server.url, 2) as shared:
+    async with gateways(redis_server.url, 2, patience=0.1) as shared:
         await all_at_once(shared, (PLACES, DAY), 10, calls=2)
         with redis_server.frozen():
             first = await asyncio.gather(
@@ -175,7 +175,7 @@ async def test_a_frozen_redis_holds_nobody_up(redis_server):
 
 
 async def test_a_slow_redis_counts_as_gone(redis_server):
-    async with before(redis_server.port) as proxy, gateways(proxy.url) as (shared,):
+    async with before(redis_server.port) as proxy, gateways(proxy.url, patience=0.1) as (shared,):
         proxy.delay = 0.3
         _, took = await timed(shared.take((PLACES,), 0, windows()))
         assert took < 0.15
@@ -222,7 +222,7 @@ async def test_a_small_limit_lets_every_gateway_do_something(redis_server):
 
 
 async def test_what_was_given_without_redis_is_told_when_it_is_back(redis_server):
-    async with before(redis_server.port) as proxy, gateways(proxy.url, 2) as shared:
+    async with before(redis_server.port) as proxy, gateways(proxy.url, 2, patience=0.1) as shared:
         before_it = await shared[0].take((PLACES, TOKENS), 300, windows())
         proxy.deaf = True
         ended = await shared[0].take((PLACES, TOKENS), 400, windows())
@@ -245,7 +245,7 @@ async def test_what_was_given_without_redis_is_told_when_it_is_back(redis_server
 
 @pytest.mark.parametrize("answers_lost", [True, False])
 async def test_what_is_settled_counts_once_whether_or_not_the_lost_batch_arrived(redis_server, answers_lost):
-    async with before(redis_server.port) as proxy, gateways(proxy.url) as (shared,):
+    async with before(redis_server.port) as proxy, gateways(proxy.url, patience=0.1) as (shared,):
         grants = [await shared.take((PLACES, DAY), 100, windows()) for _ in range(20)]
         proxy.mute, proxy.deaf = answers_lost, not answers_lost
         for grant in grants:
@@ -277,7 +277,7 @@ async def test_a_gateway_starts_without_redis_and_joins_when_it_comes(redis_serv
 
 
 async def test_redis_that_comes_and_goes_gives_no_fresh_start_each_time(redis_server):
-    async with before(redis_server.port) as proxy, gateways(proxy.url) as (shared,):
+    async with before(redis_server.port) as proxy, gateways(proxy.url, patience=0.1) as (shared,):
         given = 0
         for _ in range(3):
             proxy.deaf = True
@@ -318,7 +318,8 @@ async def test_no_order_of_faults_leaks_or_loses(redis_server, seed):
     async with AsyncExitStack() as stack:
         proxies = [await stack.enter_async_context(before(redis_server.port)) for _ in range(2)]
         shared = [
-            (await stack.enter_async_context(gateways(proxy.url, seeds=ledger)))[0] for proxy in proxies
+            (await stack.enter_async_context(gateways(proxy.url, seeds=ledger, patience=0.1)))[0]
+            for proxy in proxies
         ]
 
         async def call(one):
