@@ -66,3 +66,23 @@ async def timed(awaitable):
     began = time.perf_counter()
     found = await awaitable
     return found, time.perf_counter() - began
+
+
+@asynccontextmanager
+async def machine():
+    """What it gives tells the worst delay of this loop so far, in seconds: the machine's, not Redis's."""
+    worst = 0.0
+
+    async def watch() -> None:
+        nonlocal worst
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(0.002)
+            worst = max(worst, time.perf_counter() - began - 0.002)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield lambda: worst
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})

@@ -111,6 +111,8 @@ def test_a_previous_secret_needs_a_present_one():
 
 def test_shared_limits_have_a_redis():
     assert found(redis_url="redis://h") == []
+    with pytest.raises(ValueError, match="begins with redis://"):
+        Settings(redis_url="http://h")
 
 
 def test_the_two_ports_differ():

@@ -32,6 +32,17 @@ def test_a_sqlite_path_is_shown():
     assert masked(Settings())["database_url"] == "sqlite:///sluice.db"
 
 
+def test_of_a_redis_everything_is_shown_but_the_password():
+    for url, seen in (
+        ("rediss://u:hush@h:6379/1", "rediss://u:***@h:6379/1"),
+        ("redis://:hush@h", "redis://:***@h"),
+        ("unix:///run/redis.sock?db=1&password=hush", "unix:///run/redis.sock?db=1&password=***"),
+    ):
+        assert masked(Settings(redis_url=url))["redis_url"] == seen
+        assert diff(Settings(), Settings(redis_url=url)) == [Change("redis_url", None, seen)]
+    assert masked(Settings())["redis_url"] is None
+
+
 def test_what_is_shown_without_secrets_can_be_loaded_again():
     settings = Settings(
         vllm_endpoints=[{"name": "a", "url": "http://a"}], model_config={"m": {"aliases": ["x"]}}
