@@ -160,7 +160,7 @@ class RedisCounters:
             if held:
                 self._holding[slot.name] = self._holding.get(slot.name, 0) + held
             if used:
-                self._known.add(slot.name, used)
+                self._known.add(slot, used)
             if used and slot.refill:
                 spent.append(Operation(Code.SPEND, (slot.name, slot.refill, used)))
         self._share = None

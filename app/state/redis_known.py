@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from app.core.clock import Clock
-    from app.state.redis_rules import Prepared
+    from app.state.redis_rules import Prepared, Slot
 
 _MANY = 50_000
 
@@ -44,12 +44,10 @@ class Known:
         taken = max(tokens, self.taken(name))
         self._seen[name] = Seen(taken, self._clock.monotonic(), 0.0, ends)
 
-    def add(self, name: str, amount: float) -> None:
+    def add(self, slot: Slot, amount: float) -> None:
         """So much more was used here."""
-        seen = self._seen.get(name)
-        if seen is not None:
-            taken = self.taken(name) + amount
-            self._seen[name] = Seen(taken, self._clock.monotonic(), seen.refill, seen.ends)
+        taken = self.taken(slot.name) + amount
+        self._seen[slot.name] = Seen(taken, self._clock.monotonic(), slot.refill, slot.ends)
 
     def taken(self, name: str) -> float:
         """Now: what was seen, less what has drained since."""

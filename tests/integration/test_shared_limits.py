@@ -125,7 +125,10 @@ async def test_a_caller_who_leaves_while_redis_decides_takes_nothing(redis_serve
         for wait, task in zip(cycle([0, 0.001]), asking, strict=False):
             await asyncio.sleep(wait)
             task.cancel()
-        await asyncio.wait(asking)
+        done, _ = await asyncio.wait(asking)
+        for task in done:
+            if not task.cancelled():
+                shared.settle(task.result(), 0)
         proxy.delay = 0
         await until_settled([shared])
         await until_settled([shared])
@@ -319,6 +322,36 @@ async def test_redis_that_comes_and_goes_gives_no_fresh_start_each_time(redis_se
             await until(lambda: shared.up)
             given += len(admitted(await all_at_once([shared], (RATE,), 0, calls=150)))
         assert given <= 100 + 10
+        assert shared.reserved == 0
+
+
+async def test_what_was_given_in_one_absence_is_not_given_again_in_the_next(redis_server):
+    async with before(redis_server.port) as proxy, gateways(proxy.url, patience=0.1) as (shared,):
+        given = 0
+        for _ in range(3):
+            proxy.deaf = True
+            await until(lambda: not shared.up)
+            given += len(admitted(await all_at_once([shared], (RATE,), 0, calls=150)))
+            proxy.deaf = False
+            await until(lambda: shared.up)
+        assert 100 <= given <= 100 + 15
+
+
+async def test_quotas_used_without_redis_are_read_from_the_ledger_when_it_is_back(redis_server):
+    seeds = Seeds()
+    async with (
+        before(redis_server.port) as proxy,
+        gateways(proxy.url, patience=0.1, seeds=seeds) as (shared,),
+    ):
+        await shared.look((DAY,), windows())
+        proxy.deaf = True
+        await until(lambda: not shared.up)
+        shared.settle(await shared.take((DAY,), 500, windows()), 600)
+        seeds.rows = [("tnt", "tokens_per_day", windows().day, 600)]
+        proxy.deaf = False
+        await until(lambda: shared.up)
+        await until(lambda: seeds.asked == 2)
+        assert await remaining(shared, (DAY,)) == [9_400]
 
 
 async def test_a_clock_of_redis_that_jumps_freezes_nothing(redis_url):

@@ -109,9 +109,12 @@ def test_what_is_known_drains_grows_and_is_never_less_than_the_ledger_says():
     known.saw(preparations.of((RATE, DAY), WINDOWS), [100, 50])
     clock.advance(10)
     assert known.taken("k:requests_per_minute") == 80
-    known.add("k:requests_per_minute", 5)
-    known.add("nobody", 5)
-    assert [known.taken("k:requests_per_minute"), known.taken("nobody")] == [85, 0]
+    seen, new = preparations.of((RATE, TOKENS), WINDOWS).slots
+    known.add(seen, 5)
+    known.add(new, 50)
+    assert [known.taken(seen.name), known.taken(new.name), known.taken("nobody")] == [85, 50, 0]
+    clock.advance(1)
+    assert [known.taken(seen.name), known.taken(new.name)] == [83, 40]
     day = quota("t", "tokens_per_day", WINDOWS.day)
     known.at_least(day, 40, WINDOWS.day.end)
     assert known.taken(day) == 50
