@@ -28,8 +28,8 @@ def tenant(number: int):
     )
 
 
-async def checks(counters, tenants: int, in_flight: int, number: int) -> list[float]:
-    """Seconds that each of so many takes waited; each is settled."""
+async def checks(counters, tenants: int, in_flight: int, number: int, pause: float) -> list[float]:
+    """Seconds that each of so many takes waited; each is settled, and `pause` is between two of a caller."""
     rules, period, waits, turn = [tenant(each) for each in range(tenants)], windows(), [], count()
 
     async def call() -> None:
@@ -38,16 +38,18 @@ async def checks(counters, tenants: int, in_flight: int, number: int) -> list[fl
             grant = await counters.take(rules[at % tenants], 600, period)
             waits.append(time.perf_counter() - began)
             counters.settle(grant, 300)
+            if pause:
+                await asyncio.sleep(pause)
 
     await asyncio.gather(*(call() for _ in range(in_flight)))
     return waits
 
 
-async def measured(what: str, counters, tenants: int, in_flight: int, server=None) -> None:
-    number = CHECKS if in_flight > 1 else CHECKS // 10
-    await checks(counters, tenants, in_flight, number // 10)
+async def measured(what: str, counters, tenants: int, in_flight: int, server=None, pause=0.0) -> None:
+    number = CHECKS if in_flight > 1 and not pause else CHECKS // 10
+    await checks(counters, tenants, in_flight, number // 10, pause)
     redis, used, began = (server.cpu if server else 0.0), time.process_time(), time.perf_counter()
-    waits = await checks(counters, tenants, in_flight, number)
+    waits = await checks(counters, tenants, in_flight, number, pause)
     took, used = time.perf_counter() - began, time.process_time() - used
     redis = (server.cpu if server else 0.0) - redis
     cuts = statistics.quantiles(waits, n=100)
@@ -62,9 +64,10 @@ async def main() -> None:
     print("one check = take of 3 rules and its settle")
     await measured("memory", MemoryCounters(SystemClock()), 32, 64)
     with serving() as server:
-        async with gateways(server.url) as (shared,):
+        async with gateways(server.url, patience=1.0) as (shared,):
             for tenants, in_flight in ((1, 64), (32, 64), (3200, 64), (32, 1), (32, 256)):
                 await measured("redis", shared, tenants, in_flight, server)
+            await measured("paced", shared, 32, 20, server, pause=0.04)
             server.kill()
             await measured("share", shared, 32, 64)
 
