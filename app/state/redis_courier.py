@@ -141,10 +141,17 @@ class Courier:
         else:
             await self._clock.sleep(self._wait)
             self._wait = min(LONGEST_WAIT, self._wait * 2)
-        while not await self.recover(self._patience):
+        while not await self._answers():
             await self._clock.sleep(self._wait)
             self._wait = min(LONGEST_WAIT, self._wait * 2)
         logger.warning("shared limits: Redis decides again, over %d gateways", self.gateways)
+
+    async def _answers(self) -> bool:
+        try:
+            return await self.recover(self._patience)
+        except Exception:
+            logger.exception("shared limits: an answer of Redis makes no sense")
+            return False
 
     async def _send(self) -> None:
         now = self._clock.monotonic()
@@ -153,22 +160,27 @@ class Courier:
         if len(self.outbox) < LARGEST:
             self._since = now
         try:
-            answer = await self._link.exchange(batch, patience)
+            self._hear(await self._link.exchange(batch, patience))
         except Unreachable as error:
-            self.up = False
-            self._heir.lost()
-            self.outbox.lose()
-            logger.warning(
-                "shared limits: Redis is away (%s); this gateway gives 1/%d of each", error, self.gateways
-            )
-            return
-        self._hear(answer)
+            self._lose(error)
+        except Exception as error:
+            logger.exception("shared limits: an answer of Redis makes no sense")
+            self._lose(error)
+
+    def _lose(self, error: Exception) -> None:
+        self.up = False
+        self._heir.lost()
+        self.outbox.lose()
+        logger.warning(
+            "shared limits: Redis is away (%s); this gateway gives 1/%d of each", error, self.gateways
+        )
 
     def _hear(self, answer: Answer) -> None:
         _, alive, self.gateways, due, results = answer
-        asked = (each for each in self.outbox.heard() if each.code in (Code.TAKE, Code.LOOK))
+        asked = [each for each in self.outbox.under_way if each.code in (Code.TAKE, Code.LOOK)]
         for operation, result in zip(asked, results, strict=True):
             self._heir.heard(operation, result)
+        self.outbox.heard()
         if not alive:
             self.outbox.put_first(self._heir.forgotten())
         if due:

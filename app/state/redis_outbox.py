@@ -41,10 +41,14 @@ class Outbox:
         self._holder = f"{self._gateway}/{self._number + 1}"
         return self._packed(now, [])
 
-    def heard(self) -> list[Operation]:
-        """The answer is in; these are the operations it is about."""
-        operations, self._under_way = self._under_way, []
-        return operations
+    @property
+    def under_way(self) -> list[Operation]:
+        """What the next answer is about."""
+        return self._under_way
+
+    def heard(self) -> None:
+        """The answer is in, and whoever waited has it."""
+        self._under_way = []
 
     def lose(self) -> None:
         """No answer came: whoever waits decides without Redis, the rest waits to be told."""

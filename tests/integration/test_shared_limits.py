@@ -354,6 +354,25 @@ async def test_quotas_used_without_redis_are_read_from_the_ledger_when_it_is_bac
         assert await remaining(shared, (DAY,)) == [9_400]
 
 
+async def test_an_answer_that_makes_no_sense_holds_nobody_up(redis_server, monkeypatch):
+    async with gateways(redis_server.url) as (shared,):
+        link, sense = shared._courier._link, shared._courier._link.exchange
+
+        async def nonsense(batch, patience):
+            await sense(batch, patience)
+            return 0, True, 1, False, []
+
+        monkeypatch.setattr(link, "exchange", nonsense)
+        async with asyncio.timeout(5):
+            grant = await shared.take((PLACES, DAY), 10, windows())
+        assert grant.allowed
+        monkeypatch.setattr(link, "exchange", sense)
+        await until(lambda: shared.up)
+        shared.settle(grant, 10)
+        await until_settled([shared])
+        assert await remaining(shared, (PLACES,)) == [100]
+
+
 async def test_a_clock_of_redis_that_jumps_freezes_nothing(redis_url):
     clock = FakeClock()
     async with gateways(redis_url, clock=clock, own_time=True) as (shared,):

@@ -68,7 +68,9 @@ async def test_who_does_not_wait_any_more_asks_nothing(outbox):
     outbox.put(there)
     gone.waiter.cancel()
     assert len(told(outbox.batch(False))) == 1
-    assert outbox.heard() == [there]
+    assert outbox.under_way == [there]
+    outbox.heard()
+    assert outbox.under_way == []
 
 
 async def test_a_loss_ends_all_waiting_and_forgets_nothing_that_lasts(outbox):
