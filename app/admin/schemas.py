@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _LARGEST_METADATA = 16 * 1024
 
 Limit = Annotated[int, Field(ge=0, le=2**53)]
+Burst = Annotated[int, Field(gt=0, le=2**53)]
 ModelNames = Annotated[list[Annotated[Text, Field(min_length=1)]], Field(max_length=1000)]
 
 
@@ -37,17 +38,22 @@ class Body(BaseModel, frozen=True, extra="forbid", strict=True):
 
 
 class LimitsBody(Body, frozen=True):
-    """null = unlimited."""
+    """null = unlimited. A burst is what a rate lets through at once after a pause; null = a minute's worth."""
 
     requests_per_minute: Limit | None = None
     tokens_per_minute: Limit | None = None
     concurrency: Limit | None = None
     tokens_per_day: Limit | None = None
     tokens_per_month: Limit | None = None
+    requests_burst: Burst | None = None
+    tokens_burst: Burst | None = None
 
 
 class TenantFields(Body, frozen=True):
-    """`models`: null = all, [] = none. Lower `priority` is served first."""
+    """`models`: null = all, [] = none. Lower `priority` is served first.
+
+    `strict`: a call reserves all that its answer may take, so that no answer overruns a limit.
+    """
 
     limits: LimitsBody | None = None
     model_limits: dict[Annotated[Text, Field(min_length=1)], LimitsBody | None] | None = Field(
@@ -55,6 +61,7 @@ class TenantFields(Body, frozen=True):
     )
     models: ModelNames | None = None
     priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] | None = None
+    strict: bool | None = None
     disabled: bool | None = None
     metadata: Metadata | None = None
 
@@ -108,6 +115,7 @@ class TenantShown(BaseModel):
     model_limits: dict[str, LimitsBody]
     models: list[str] | None
     priority: int
+    strict: bool
     disabled: bool
     metadata: dict[str, Any]
     created_at: float

@@ -15,7 +15,7 @@ from app.core.tenant import NOBODY
 from app.wire.body import decode
 from app.wire.request import read
 from app.wire.surfaces import SURFACES
-from app.wire.tokens import estimate
+from app.wire.tokens import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from app.core.ports import InFlight, KeyDirectory, Observer
     from app.gateway.catalog import Model
     from app.gateway.serve import Gateway
+    from app.wire.learnt import Prompts
     from app.wire.request import Policy
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Inference:
         edge: Edge,
         inflight: InFlight,
         observer: Observer,
+        prompts: Prompts,
         clock: Clock,
     ) -> None:
         self._gateway = gateway
@@ -66,6 +68,7 @@ class Inference:
         self._edge = edge
         self._inflight = inflight
         self._observer = observer
+        self._prompts = prompts
         self._clock = clock
         self._wanted = WANTED | {edge.session_header.encode(): edge.session_header}
         self.paths = {path.encode(): surface for path, surface in SURFACES.items()}
@@ -125,9 +128,19 @@ class Inference:
         call.usage_wanted = params.usage_wanted
         call.n, call.prompts = params.n, params.prompts
         call.completion_limit = params.completion_limit
-        call.prompt_estimate = estimate(call.surface, call.body)
+        call.measure = measure(call.surface, call.body)
+        call.prompt_estimate = self._prompts.tokens(model.name, call.measure)
+        if call.completion_limit is None and call.key.tenant.strict:
+            call.completion_limit = self._longest(call, model)
         call.deadline = self._deadline(headers, call.arrived)
         return model
+
+    def _longest(self, call: Call, model: Model) -> int | None:
+        """What the answer may take where the caller has set no limit."""
+        length = self._gateway.catalog.context_length(model)
+        return (
+            None if length is None else max(0, length - call.prompt_estimate // call.prompts) * call.choices
+        )
 
     @staticmethod
     def _deadline(headers: Mapping[str, str], arrived: float) -> float:

@@ -26,6 +26,7 @@ _FIELDS: Document = {
     "model_limits": {},
     "models": None,
     "priority": 0,
+    "strict": False,
     "disabled": False,
     "metadata": {},
 }

@@ -21,6 +21,8 @@ LIMITS = {
     "concurrency": ("concurrency", "Calls at the same time."),
     "tokens_per_day": ("tokens_per_day", "Tokens per day of the ledger's timezone."),
     "tokens_per_month": ("tokens_per_month", "Tokens per month."),
+    "requests_burst": ("requests_burst", "Requests that --rpm lets through at once; else a minute's."),
+    "tokens_burst": ("tokens_burst", "Tokens that --tpm lets through at once; else a minute's."),
 }
 
 config_option = click.option(

@@ -43,6 +43,7 @@ COLUMNS: Columns = {
 _fields = (
     click.option("--models", metavar="A,B|all", help="Models it may use; '' for none of them."),
     click.option("--priority", type=int, help="Lower is served first."),
+    click.option("--strict/--no-strict", default=None, help="Reserve all that an answer may take."),
 )
 
 
@@ -63,6 +64,7 @@ def _tell(row: Document, *, as_json: bool) -> None:
 @limit_options
 @_fields[0]
 @_fields[1]
+@_fields[2]
 @config_option
 @json_option
 def create(config: Path | None, as_json: bool, name: str, **given: Any) -> None:
@@ -111,6 +113,7 @@ def show_(config: Path | None, as_json: bool, tenant: str) -> None:
 @limit_options
 @_fields[0]
 @_fields[1]
+@_fields[2]
 @config_option
 @json_option
 def update(config: Path | None, as_json: bool, tenant: str, name: str | None, **given: Any) -> None:
@@ -184,6 +187,8 @@ def _changes(given: dict[str, Any]) -> dict[str, Any]:
         changes["models"] = models_given(given["models"])
     if given["priority"] is not None:
         changes["priority"] = given["priority"]
+    if given["strict"] is not None:
+        changes["strict"] = given["strict"]
     return changes
 
 
@@ -198,6 +203,7 @@ def _told(row: Document) -> dict[str, Any]:
     }
     plain = {name: row[name] for name in ("id", "name")}
     state = {"state": "disabled" if row["disabled"] else "enabled", "priority": row["priority"]}
+    state["strict"] = row["strict"]
     dates = {"created": when(row["created_at"]), "updated": when(row["updated_at"])}
     labels = {f"metadata.{name}": value for name, value in row["metadata"].items()}
     return plain | state | {"models": names(row["models"])} | unlimited | by_model | labels | dates

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import Struct, field
 
+from app.core.measure import NOTHING, Measure
 from app.core.outcome import NO_USAGE
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ class Call(Struct, eq=False):
     """`model` is the name the caller used; `target` the real name of the model that serves it.
 
     `deadline` and `arrived` are monotonic; `started_at` is wall clock. `prompt_estimate` and
-    `completion_limit` are tokens, the latter over all choices. `usage_wanted` is what the caller's
-    stream shows. `headers` are the few of the caller's that travel on.
+    `completion_limit` are tokens, the latter over all choices; `measure` is what the estimate came from.
+    `usage_wanted` is what the caller's stream shows. `headers` are the few of the caller's that travel on.
 
     The fields after `decisions` are the trail: written along the line, read by observers.
     `dispatched_at` (monotonic) is when it first got a place at an endpoint; `stopped` is why the
@@ -64,6 +65,7 @@ class Call(Struct, eq=False):
     target: str = ""
     streams: bool = False
     usage_wanted: Literal["none", "final", "continuous"] = "none"
+    measure: Measure = NOTHING
     prompt_estimate: int = 0
     completion_limit: int | None = None
     n: int = 1

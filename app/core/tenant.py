@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """None = unlimited."""
+    """None = unlimited. What a rate may let through at once, after a pause, is its burst: None = a minute's."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
     tokens_per_day: int | None = None
     tokens_per_month: int | None = None
+    requests_burst: int | None = None
+    tokens_burst: int | None = None
 
 
 UNLIMITED = Limits()
@@ -27,7 +29,10 @@ UNLIMITED = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """`models`: None = all, empty = none. Lower `priority` is served first, as in vLLM."""
+    """`models`: None = all, empty = none. Lower `priority` is served first, as in vLLM.
+
+    `strict`: a call reserves all that it may take, so that no limit is ever overrun by an answer.
+    """
 
     id: str
     name: str
@@ -35,6 +40,7 @@ class Tenant:
     model_limits: Mapping[str, Limits] = field(default_factory=dict)
     models: frozenset[str] | None = None
     priority: int = 0
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)

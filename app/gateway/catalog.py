@@ -96,6 +96,11 @@ class Catalog:
                 rows.append(_row(alias, cards[real]) | {"root": real, "owned_by": "sluice"})
         return sorted(rows, key=lambda row: row["id"])
 
+    def context_length(self, model: Model) -> int | None:
+        """Tokens of prompt and answer together, as the model's endpoints tell; None when they do not."""
+        length = self._pools.models().get(model.name, {}).get("max_model_len")
+        return length if isinstance(length, int) else None
+
     def known(self, name: str) -> bool:
         """Whether a name may appear in metrics."""
         return name in self._aliases or self._pools.pool(name) is not None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+CLOCK_ERROR = 2 * 3600.0
+"""Seconds by which the wall clock may jump ahead and back without a quota beginning anew."""
+
 
 class Account:
     """`used` may exceed a limit: an overrun is a debt, which delays the next call.
 
-    Nothing of it depends on the limit, so that a changed limit meets what was used before.
+    Nothing of it depends on the limit, so that a changed limit meets what was used before. Between two
+    looks it drains at the lower of the rates before and after.
     """
 
     __slots__ = ("at", "ends", "refill", "reserved", "used")
@@ -24,7 +28,8 @@ class Account:
         if elapsed > 0:
             self.at = now
             if refill:
-                used = self.used - elapsed * refill
+                rate = self.refill if 0 < self.refill < refill else refill
+                used = self.used - elapsed * rate
                 self.used = used if used > 0 else 0.0
         self.refill = refill
         return self.used + self.reserved
@@ -32,7 +37,7 @@ class Account:
     def idle(self, now: float, wall: float) -> bool:
         """Nothing would be lost by forgetting it."""
         self.taken(now, self.refill)
-        return not self.reserved and (not self.used or wall >= self.ends)
+        return not self.reserved and (not self.used or wall >= self.ends + CLOCK_ERROR)
 
     def __repr__(self) -> str:
         return f"<Account used={self.used:.1f} reserved={self.reserved}>"

@@ -73,7 +73,7 @@ class MemoryCounters:
         now = self._clock.monotonic()
         for rule, account in zip(grant.rules, grant.accounts, strict=False):
             if rule.of_tokens:
-                account.taken(now, rule.refill)
+                account.taken(now, account.refill)
                 account.reserved -= grant.tokens
                 account.used += tokens
             elif not rule.refill:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from app.core.tenant import UNLIMITED, Limits
@@ -11,13 +11,27 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def limits_from(document: Mapping[str, int] | None) -> Limits:
-    return Limits(**document) if document else UNLIMITED
+_NAMES = frozenset(each.name for each in fields(Limits))
 
 
-def limits_to(limits: Limits) -> dict[str, int] | None:
-    """None when nothing is limited."""
-    return {name: value for name, value in asdict(limits).items() if value is not None} or None
+def limits_from(document: Mapping[str, Any] | None) -> Limits:
+    """What a later release has written besides is left alone."""
+    if not document:
+        return UNLIMITED
+    return Limits(**{name: value for name, value in document.items() if name in _NAMES})
+
+
+def limits_to(limits: Limits, *, strict: bool = False) -> dict[str, Any] | None:
+    """None when nothing is limited, nor strict."""
+    document: dict[str, Any] = {name: value for name, value in asdict(limits).items() if value is not None}
+    if strict:
+        document["strict"] = True
+    return document or None
+
+
+def strict_in(document: Mapping[str, Any] | None) -> bool:
+    """Whether a tenant's limits are strict: kept with them, since it says how they count."""
+    return bool(document and document.get("strict"))
 
 
 def patched(limits: Limits, changes: Limits | Mapping[str, Any] | None) -> Limits:

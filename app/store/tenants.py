@@ -13,7 +13,7 @@ from app.core.errors import Conflict, NotFound
 from app.core.tenant import UNLIMITED, Limits, Tenant
 from app.store import tables
 from app.store.changes import stamp
-from app.store.limits import limits_from, limits_to, patched, patched_by_model
+from app.store.limits import limits_from, limits_to, patched, patched_by_model, strict_in
 from app.store.page import Page, bounded, cut, decode_cursor
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class TenantRow:
     model_limits: Mapping[str, Limits] = field(default_factory=dict)
     models: list[str] | None = None
     priority: int = 0
+    strict: bool = False
     disabled: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
     created_at: float = 0.0
@@ -46,7 +47,9 @@ class TenantRow:
     def tenant(self) -> Tenant:
         """What the line needs of it."""
         models = None if self.models is None else frozenset(self.models)
-        return Tenant(self.id, self.name, self.limits, self.model_limits, models, self.priority)
+        return Tenant(
+            self.id, self.name, self.limits, self.model_limits, models, self.priority, strict=self.strict
+        )
 
 
 class Tenants:
@@ -145,6 +148,7 @@ def tenant_row(row: RowMapping) -> TenantRow:
         model_limits={model: limits_from(limits) for model, limits in (row["model_limits"] or {}).items()},
         models=row["models"],
         priority=row["priority"],
+        strict=strict_in(row["limits"]),
         disabled=row["disabled"],
         metadata=row["metadata"] or {},
         created_at=row["created_at"],
@@ -159,7 +163,7 @@ def _living() -> Select[Any]:
 def _values(row: TenantRow, changes: Mapping[str, Any], now: float) -> dict[str, Any]:
     """The columns after a change; None stands for the default where a column knows no None."""
     new = {name: getattr(row, name) for name in ("name", "models", "priority", "disabled", "metadata")}
-    unknown = set(changes) - new.keys() - {"limits", "model_limits"}
+    unknown = set(changes) - new.keys() - {"limits", "model_limits", "strict"}
     if unknown:
         raise TypeError(f"a tenant has no {', '.join(sorted(unknown))}")
     new |= {name: value for name, value in changes.items() if name in new}
@@ -170,7 +174,7 @@ def _values(row: TenantRow, changes: Mapping[str, Any], now: float) -> dict[str,
     return new | {
         "priority": new["priority"] or 0,
         "disabled": bool(new["disabled"]),
-        "limits": limits_to(limits),
+        "limits": limits_to(limits, strict=bool(changes.get("strict", row.strict))),
         "model_limits": {model: limits_to(each) for model, each in by_model.items()} or None,
         "updated_at": now,
     }

@@ -5,14 +5,14 @@ A call reserves its prompt and what its answer may be expected to take; its end 
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, Field
 
 from app.core.outcome import Outcome
-from app.state.rule import Rule, RuleName, Window, Windows, rule
-from app.tenancy.refusal import exceeded, refusal
+from app.state.rule import Rule, RuleName, Window, Windows, rules_of
+from app.tenancy.answers import Answers
+from app.tenancy.refusal import exceeded, refusal, unbounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,27 +21,19 @@ if TYPE_CHECKING:
     from app.core.clock import Clock
     from app.core.guard import Release
     from app.core.outcome import Settlement
-    from app.core.tenant import Decision, Key, Limits
+    from app.core.tenant import Decision, Key
     from app.state.memory import Grant
     from app.store.spent import Spent
     from app.tenancy.calendar import Calendar
 
-_NAMES: tuple[RuleName, ...] = (
-    "requests_per_minute",
-    "tokens_per_minute",
-    "concurrency",
-    "tokens_per_day",
-    "tokens_per_month",
-)
 _WITHOUT_COMPLETION = frozenset(("pooling", "tokenize"))
 _REMEMBERED = 20_000
 
 
 class LimiterOptions(BaseModel, frozen=True, extra="forbid"):
-    """`guess`: tokens reserved for one answer while nothing is learnt; `weight` of the newest answer."""
+    """`guess`: tokens reserved for one answer while nothing is learnt."""
 
     guess: int = Field(default=512, gt=0)
-    weight: float = Field(default=0.1, gt=0, le=1)
 
 
 class SharedCounters(Protocol):
@@ -59,7 +51,16 @@ class SharedCounters(Protocol):
 
 
 class Limiter:
-    """What is over a limit is refused and takes nothing; what was admitted finishes, even into debt."""
+    """What is over a limit is refused and takes nothing; what was admitted finishes, even into debt.
+
+    A call reserves its prompt's estimate and, for each choice, what 95 % of the answers before stayed within,
+    at most its max_tokens; the whole max_tokens for a strict tenant. So for every limit and at all times
+
+        used + reserved <= limit + sum of max(0, may take - reserved)
+
+    over the calls that were running when the limit last admitted one, and the limit as it was then. A call
+    may take its prompt and `choices` times its max_tokens, or what the engine's context length leaves.
+    """
 
     def __init__(
         self,
@@ -72,20 +73,15 @@ class Limiter:
         self._clock = clock
         self._calendar = calendar
         self._options = options or LimiterOptions()
-        self._rules: dict[tuple[str, str, str], tuple[Key, tuple[Rule, ...], int]] = {}
-        self._learnt: dict[tuple[str, str], float] = {}
+        self._rules: dict[tuple[str, str, str], tuple[Key, tuple[Rule, ...], int | None]] = {}
+        self._answers = Answers(self._options.guess, _REMEMBERED)
 
     async def admit(self, call: Call) -> Release:
         """Raises RateLimitExceeded, QuotaExhausted or RequestExceedsLimit; decisions stay on the call."""
         rules, whole = self._rules_of(call)
         if not rules:
             return _nothing
-        tokens = call.prompt_estimate + self._expected(call)
-        if tokens > whole or not whole:
-            needed = call.prompt_estimate if call.completion_limit is None else tokens
-            if needed > whole or not whole:
-                raise exceeded(rules, needed)
-            tokens = whole
+        tokens = 0 if whole is None else self._reservation(call, rules, whole)
         grant = await self._counters.take(rules, tokens, self._calendar.windows(call.started_at))
         call.decisions.extend(grant.decisions)
         if not grant.allowed:
@@ -97,10 +93,20 @@ class Limiter:
 
         return release
 
+    def _reservation(self, call: Call, rules: Sequence[Rule], whole: int) -> int:
+        """Tokens to reserve; a mere guess is cut down to the whole limit. Raises RequestExceedsLimit."""
+        tokens = call.prompt_estimate + self._expected(call)
+        if tokens <= whole and whole:
+            return tokens
+        needed = call.prompt_estimate if call.completion_limit is None else tokens
+        if needed > whole or not whole:
+            raise exceeded(rules, needed)
+        return whole
+
     async def standing(self, key: Key) -> list[tuple[str, Decision]]:
         """How every limit of a tenant and its key stands, each with its owner (key or tenant)."""
         tenant = key.tenant
-        rules = [*_rules(tenant.id, "tenant", tenant.limits), *_rules(key.id, "key", key.limits)]
+        rules = [*rules_of(tenant.id, "tenant", tenant.limits), *rules_of(key.id, "key", key.limits)]
         decisions = await self._counters.look(rules, self._calendar.windows(self._clock.time()))
         return [(rule.owner, decision) for rule, decision in zip(rules, decisions, strict=True)]
 
@@ -116,51 +122,42 @@ class Limiter:
             self._counters.book(subject, "tokens_per_day", windows.day, day)
             self._counters.book(subject, "tokens_per_month", windows.month, month)
 
-    def _rules_of(self, call: Call) -> tuple[tuple[Rule, ...], int]:
-        """The rules of a call, and the smallest of their token limits."""
+    def _rules_of(self, call: Call) -> tuple[tuple[Rule, ...], int | None]:
+        """The rules of a call, and the smallest of their token limits, None without one."""
         key = call.key
         name = (key.id, call.target, call.model)
         held = self._rules.get(name)
         if held is not None and held[0] is key:
             return held[1], held[2]
         tenant = key.tenant
-        rules = [*_rules(tenant.id, "tenant", tenant.limits), *_rules(key.id, "key", key.limits)]
+        rules = [*rules_of(tenant.id, "tenant", tenant.limits), *rules_of(key.id, "key", key.limits)]
         model = call.target if call.target in tenant.model_limits else call.model
         if model in tenant.model_limits:
             subject = f"{tenant.id}/{call.target}"
-            rules += _rules(subject, f"tenant for {model}", tenant.model_limits[model])
-        whole = min((rule.limit for rule in rules if rule.of_tokens), default=sys.maxsize)
+            rules += rules_of(subject, f"tenant for {model}", tenant.model_limits[model])
+        whole = min((rule.limit for rule in rules if rule.of_tokens), default=None)
         if len(self._rules) >= _REMEMBERED:
             self._rules.clear()
         self._rules[name] = (key, tuple(rules), whole)
         return tuple(rules), whole
 
     def _expected(self, call: Call) -> int:
+        """Completion tokens to reserve. Raises InvalidRequest where a strict tenant leaves them open."""
         if call.surface.dialect in _WITHOUT_COMPLETION:
             return 0
-        each = self._learnt.get((call.key.tenant.id, call.target), self._options.guess)
-        expected = int(each * call.choices)
-        return expected if call.completion_limit is None else min(call.completion_limit, expected)
+        limit = call.completion_limit
+        if call.key.tenant.strict:
+            if limit is None:
+                raise unbounded()
+            return limit
+        expected = self._answers.expected(call.key.tenant.id, call.target) * call.choices
+        return expected if limit is None or expected < limit else limit
 
     def _learn(self, call: Call, settlement: Settlement) -> None:
-        if settlement.outcome is not Outcome.SUCCESS or not settlement.usage.completion:
-            return
-        name = (call.key.tenant.id, call.target)
-        latest = settlement.usage.completion / call.choices
-        known = self._learnt.get(name)
-        if known is None and len(self._learnt) >= _REMEMBERED:
-            self._learnt.clear()
-        self._learnt[name] = latest if known is None else known + self._options.weight * (latest - known)
+        completion = settlement.usage.completion
+        if completion and settlement.outcome is Outcome.SUCCESS:
+            self._answers.learn(call.key.tenant.id, call.target, -(-completion // call.choices))
 
 
 def _nothing(settlement: Settlement) -> None:
     """The release of a call without limits."""
-
-
-def _rules(subject: str, owner: str, limits: Limits) -> list[Rule]:
-    rules = []
-    for name in _NAMES:
-        limit = getattr(limits, name)
-        if limit is not None:
-            rules.append(rule(subject, owner, name, limit))
-    return rules

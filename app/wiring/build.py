@@ -74,7 +74,14 @@ async def build(
         scraper=Scraper(fleet, control, clock, settings.scrape),
         catalog=catalog,
         inference=Inference(
-            gateway, storage.keys, settings.policy, edge, hearing.inflight, hearing.observers, clock
+            gateway,
+            storage.keys,
+            settings.policy,
+            edge,
+            hearing.inflight,
+            hearing.observers,
+            hearing.prompts,
+            clock,
         ),
         hearing=hearing,
         reread=reread,

@@ -15,6 +15,7 @@ from app.telemetry.inflight import InFlightTable
 from app.telemetry.lag import LoopLag
 from app.telemetry.metrics import CallMetrics
 from app.telemetry.observers import Observers
+from app.wire.learnt import Prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,7 @@ class Hearing:
     inflight: InFlightTable
     lag: LoopLag
     pace: Pace
+    prompts: Prompts
     observers: Observers
 
     def metrics(self, fleet: Fleet, storage: Storage, reload_successful: Callable[[], bool]) -> Metrics:
@@ -66,8 +68,8 @@ def open_ears(settings: Settings, clock: Clock) -> Hearing:
     """The access log goes to standard output."""
     calls = CallMetrics(settings.metrics)
     access = AccessLog(settings.logging.access, _write_out, clock)
-    decisions, pace = DecisionLog(), Pace()
-    observers = Observers([calls, access, decisions, pace], clock)
+    decisions, pace, prompts = DecisionLog(), Pace(), Prompts()
+    observers = Observers([calls, access, decisions, pace, prompts], clock)
     return Hearing(
         calls=calls,
         access=access,
@@ -75,6 +77,7 @@ def open_ears(settings: Settings, clock: Clock) -> Hearing:
         inflight=InFlightTable(clock, observers.closed),
         lag=LoopLag(clock),
         pace=pace,
+        prompts=prompts,
         observers=observers,
     )
 

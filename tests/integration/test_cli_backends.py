@@ -75,10 +75,40 @@ async def test_a_tenant_is_made_listed_shown_changed_and_deleted(sluice):
     assert (done.exit_code, done.stderr.splitlines()[1]) == (1, "sluice: There is no tenant 'crew'.")
 
 
+async def test_bursts_and_strictness_are_given_shown_exported_and_applied(sluice, tmp_path):
+    made = await sluice.told(
+        "tenants",
+        "create",
+        "team",
+        "--rpm",
+        "600",
+        "--requests-burst",
+        "5",
+        "--tokens-burst",
+        "9",
+        "--strict",
+    )
+    assert (made["limits"]["requests_burst"], made["limits"]["tokens_burst"], made["strict"]) == (5, 9, True)
+    shown = (await sluice("tenants", "show", "team")).stdout
+    assert "requests_burst" in shown
+    assert "strict" in shown
+    exported = (await sluice("export")).stdout
+    file = tmp_path / "tenants.yaml"
+    file.write_text(exported)
+    assert {"name": "team", "limits": {"requests_per_minute": 600, "requests_burst": 5, "tokens_burst": 9},
+            "strict": True} in yaml.safe_load(exported)["tenants"]  # fmt: skip
+    changed = await sluice.told("tenants", "update", "team", "--no-strict", "--requests-burst", "none")
+    assert (changed["limits"]["requests_burst"], changed["strict"]) == (None, False)
+    await sluice("apply", "-f", str(file))
+    assert (await sluice("export")).stdout == exported
+    applied = await sluice.told("apply", "-f", str(file))
+    assert {step["action"] for step in applied} == {"keep"}
+
+
 async def test_both_backends_show_the_same_fields(sluice):
     tenant = await sluice.told("tenants", "create", "team")
     assert list(tenant) == [
-        "id", "name", "limits", "model_limits", "models", "priority", "disabled", "metadata",
+        "id", "name", "limits", "model_limits", "models", "priority", "strict", "disabled", "metadata",
         "created_at", "updated_at",
     ]  # fmt: skip
     await sluice("keys", "create", "team")

@@ -43,6 +43,18 @@ async def test_a_tenant_is_kept_with_all_it_was_given(store_url):
         assert await stores.tenants.named("team%") is None
 
 
+async def test_strictness_is_kept_with_the_limits_and_reaches_the_line(store_url):
+    async with opened(store_url) as stores:
+        made = await stores.tenants.create("team", strict=True)
+        assert (made.limits, made.strict) == (UNLIMITED, True)
+        _, secret = await stores.keys.create(made.id, limits={"requests_burst": 3})
+        changed = await stores.tenants.update(made.id, {"limits": {"tokens_burst": 7}})
+        assert (changed.limits, changed.strict) == (Limits(tokens_burst=7), True)
+        key = await who(stores, secret)
+        assert (key.tenant.strict, key.tenant.limits.tokens_burst, key.limits.requests_burst) == (True, 7, 3)
+        assert not (await stores.tenants.update(made.id, {"limits": None, "strict": False})).strict
+
+
 async def test_a_name_is_taken_among_the_living_and_free_again_after_delete(store_url):
     async with opened(store_url) as stores:
         first = await stores.tenants.create("team")

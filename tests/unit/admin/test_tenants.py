@@ -8,7 +8,15 @@ from app.core.errors import InvalidKey
 from tests.unit.upstream.fleets import make_call
 
 NO_LIMITS = dict.fromkeys(
-    ("requests_per_minute", "tokens_per_minute", "concurrency", "tokens_per_day", "tokens_per_month")
+    (
+        "requests_per_minute",
+        "tokens_per_minute",
+        "concurrency",
+        "tokens_per_day",
+        "tokens_per_month",
+        "requests_burst",
+        "tokens_burst",
+    )
 )
 
 
@@ -70,6 +78,21 @@ async def test_a_patch_leaves_what_is_absent_and_lifts_what_is_null(admin):
     lifted = (await admin.patch(path, json={"limits": None, "models": None, "metadata": None})).json()
     assert (lifted["limits"], lifted["models"], lifted["metadata"]) == (NO_LIMITS, None, {})
     assert (await admin.patch(path, json={})).json() == lifted
+
+
+async def test_bursts_and_strictness_stay_until_they_are_changed(admin):
+    limits = {"requests_per_minute": 600, "requests_burst": 5, "tokens_burst": 90}
+    made = await make(admin, limits=limits, strict=True)
+    path = f"/tenants/{made['id']}"
+    assert (made["limits"], made["strict"]) == (NO_LIMITS | limits, True)
+    patched = (await admin.patch(path, json={"limits": {"requests_burst": None}})).json()
+    assert patched["limits"] == NO_LIMITS | {"requests_per_minute": 600, "tokens_burst": 90}
+    assert patched["strict"] is True
+    lifted = (await admin.patch(path, json={"limits": None})).json()
+    assert (lifted["limits"], lifted["strict"]) == (NO_LIMITS, True)
+    assert (await admin.patch(path, json={"strict": None})).json()["strict"] is False
+    refused = await admin.patch(path, json={"limits": {"tokens_burst": 0}})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "limits.tokens_burst")
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])

@@ -12,6 +12,7 @@ from app.core.errors import GatewayError, InvalidKey, ShuttingDown, StorageUnava
 from app.core.failures import ConnectFailed
 from app.core.tenant import Decision, Key, Tenant
 from app.gateway.catalog import Model
+from app.wire.learnt import Prompts, Ratio
 from app.wire.request import Policy
 from tests.caller import Caller
 from tests.clock import settle
@@ -83,6 +84,7 @@ class House:
             ),
             self.table,
             self.rig.ear,
+            Prompts(),
             self.rig.clock,
         )
 
@@ -393,3 +395,42 @@ async def test_a_callers_limit_shortens_the_call():
     await task
     assert (caller.status, caller.error["code"]) == (504, "upstream_total_timeout")
     assert caller.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("strict", "more", "limit"),
+    [
+        (True, {}, 2048 - 8),
+        (True, {"n": 2}, 2 * (2048 - 8)),
+        (True, {"max_tokens": 5}, 5),
+        (False, {}, None),
+    ],
+)
+async def test_what_a_strict_tenant_leaves_open_is_what_the_context_leaves(strict, more, limit):
+    house = House(a=[(200, JSON, [answer()])])
+    house.keys.key = Key("key_1", Tenant("tnt_1", "team", strict=strict))
+    seen, admit = [], house.rig.guard.admit
+
+    def watched(call):
+        seen.append(call)
+        return admit(call)
+
+    house.rig.guard.admit = watched
+    await house.ask(ASK | more)
+    (call,) = seen
+    assert call.prompt_estimate == call.measure.tokens() == 8
+    assert call.completion_limit == limit
+
+
+async def test_prompts_are_estimated_with_what_was_learnt_of_their_model():
+    house = House(a=[(200, JSON, [answer()])])
+    house.inference._prompts.ratio = Ratio(initial=1.0)
+    seen, admit = [], house.rig.guard.admit
+
+    def watched(call):
+        seen.append(call.prompt_estimate)
+        return admit(call)
+
+    house.rig.guard.admit = watched
+    await house.ask()
+    assert seen == [30]

@@ -11,6 +11,8 @@ UNLIMITED = {
     "concurrency": None,
     "tokens_per_day": None,
     "tokens_per_month": None,
+    "requests_burst": None,
+    "tokens_burst": None,
 }
 
 
@@ -21,6 +23,7 @@ def tenant(name, **fields):
         "model_limits": {},
         "models": None,
         "priority": 0,
+        "strict": False,
         "disabled": False,
         "metadata": {},
     }
@@ -45,15 +48,24 @@ def test_what_is_missing_is_made_with_all_its_fields():
         "model_limits": {},
         "models": [],
         "priority": 0,
+        "strict": False,
         "disabled": False,
         "metadata": {},
     }
 
 
 def test_what_the_file_leaves_out_goes_back_to_its_default():
-    there = tenant("a", limits=UNLIMITED | {"concurrency": 3}, priority=2, disabled=True, models=["m"])
+    there = tenant(
+        "a", limits=UNLIMITED | {"concurrency": 3}, priority=2, strict=True, disabled=True, models=["m"]
+    )
     (step,) = steps(declared({"name": "a"}), [there], prune=False)
-    assert patch(step) == {"limits": UNLIMITED, "priority": 0, "disabled": False, "models": None}
+    assert patch(step) == {
+        "limits": UNLIMITED,
+        "priority": 0,
+        "strict": False,
+        "disabled": False,
+        "models": None,
+    }
 
 
 def test_a_model_that_lost_its_limits_is_lifted_and_the_others_are_set_whole():

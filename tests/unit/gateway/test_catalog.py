@@ -84,3 +84,8 @@ def test_what_is_offered_can_be_replaced():
     assert offer.resolve("new", KEY).name == "llama"
     with pytest.raises(ModelNotFound):
         offer.resolve("old", KEY)
+
+
+def test_a_context_length_is_what_the_endpoints_tell():
+    assert catalog("m").context_length(Model("m")) == 2048
+    assert catalog("m").context_length(Model("gone")) is None

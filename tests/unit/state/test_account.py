@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.state.account import Account
+from app.state.account import CLOCK_ERROR, Account
 
 
 def test_what_is_used_drains_and_what_is_reserved_does_not():
@@ -24,7 +24,16 @@ def test_an_account_is_idle_when_nothing_would_be_lost():
     account = Account(at=0, ends=100)
     assert account.idle(0, 0)
     account.used = 1
-    assert not account.idle(0, 99)
-    assert account.idle(0, 100)
+    assert not account.idle(0, 99 + CLOCK_ERROR)
+    assert account.idle(0, 100 + CLOCK_ERROR)
     account.reserved = 1
-    assert not account.idle(0, 100)
+    assert not account.idle(0, 100 + CLOCK_ERROR)
+
+
+def test_between_two_looks_it_drains_at_the_lower_of_two_rates():
+    account = Account(at=0, ends=100)
+    account.used = 100
+    assert account.taken(1, refill=2) == 98
+    assert account.taken(2, refill=50) == 96
+    assert account.taken(3, refill=50) == 46
+    assert account.taken(4, refill=1) == 45

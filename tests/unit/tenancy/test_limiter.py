@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.errors import QuotaExhausted, RateLimitExceeded, RequestExceedsLimit
+from app.core.errors import InvalidRequest, QuotaExhausted, RateLimitExceeded, RequestExceedsLimit
 from app.core.outcome import ABANDONED, Outcome, Settlement, Usage
 from app.core.tenant import Key, Limits, Tenant
 from app.state.memory import MemoryCounters
@@ -126,17 +126,52 @@ async def test_a_hang_up_gives_everything_back(bench):
 
 async def test_answers_teach_what_to_expect_of_the_next(bench):
     limits = Limits(tokens_per_minute=100_000)
+    for _ in range(30):
+        release = await bench.admit(limits, prompt_estimate=0, n=2)
+        release(used(0, 200))
     release = await bench.admit(limits, prompt_estimate=0)
-    release(used(0, 100))
-    assert bench.counters.reserved == 0
-    release = await bench.admit(limits, prompt_estimate=0)
-    assert bench.counters.reserved == 100
-    release(used(0, 200))
-    release = await bench.admit(limits, prompt_estimate=0, n=2)
-    assert bench.counters.reserved == 220
+    assert bench.counters.reserved == 107
     release(Settlement(Outcome.FAILURE, Usage(0, 9000)))
-    await bench.admit(limits, prompt_estimate=0)
-    assert bench.counters.reserved == 110
+    release = await bench.admit(limits, prompt_estimate=0, n=2)
+    assert bench.counters.reserved == 2 * 107
+    release(used(0, 200))
+    await bench.admit(limits, prompt_estimate=0, target="other")
+    assert bench.counters.reserved == 512
+
+
+async def test_a_strict_tenant_reserves_all_that_an_answer_may_take(bench):
+    tenant = Tenant("tnt_1", "team", Limits(tokens_per_minute=1000), strict=True)
+    key = Key("key_1", tenant)
+    release = await bench.limiter.admit(make_call(key=key, prompt_estimate=10, completion_limit=900, n=3))
+    assert bench.counters.reserved == 910
+    release(used(10, 20))
+    with pytest.raises(InvalidRequest, match="strict: give max_tokens") as refused:
+        await bench.limiter.admit(make_call(key=key))
+    assert refused.value.param == "max_tokens"
+    surface = SURFACES["/v1/embeddings"]
+    await bench.limiter.admit(make_call(key=key, prompt_estimate=10, surface=surface))
+    assert bench.counters.reserved == 10
+
+
+async def test_strictness_asks_nothing_where_no_tokens_are_limited(bench):
+    tenant = Tenant("tnt_1", "team", Limits(requests_per_minute=10), strict=True)
+    release = await bench.limiter.admit(make_call(key=Key("key_1", tenant)))
+    release(used(10, 20))
+
+
+async def test_a_rate_lets_no_more_than_its_burst_through_at_once(bench):
+    limits = Limits(requests_per_minute=600, requests_burst=2, tokens_per_minute=6000, tokens_burst=50)
+    for _ in range(2):
+        await bench.admit(limits, prompt_estimate=0, completion_limit=0)
+    call = bench.call(limits, prompt_estimate=0, completion_limit=0)
+    with pytest.raises(RateLimitExceeded, match="limit 600 requests per minute, 2 at once") as refused:
+        await bench.limiter.admit(call)
+    assert refused.value.retry_after == pytest.approx(0.1)
+    assert ratelimit_headers(call.decisions)["x-ratelimit-limit-requests"] == "2"
+    bench.clock.advance(0.1)
+    with pytest.raises(RequestExceedsLimit, match=r"51 tokens.* 6000 tokens per minute, 50 at once"):
+        await bench.admit(limits, prompt_estimate=1, completion_limit=50)
+    await bench.admit(limits, prompt_estimate=0, completion_limit=50)
 
 
 async def test_more_than_the_whole_limit_is_refused_for_good(bench):
@@ -166,6 +201,17 @@ async def test_a_spent_quota_is_another_refusal_and_lasts_until_it_resets(bench)
     assert refused.value.should_retry is False
     bench.clock.advance(day.end - bench.clock.time())
     await bench.admit(Limits(tokens_per_day=100), completion_limit=50, prompt_estimate=10)
+
+
+async def test_the_wait_is_the_longest_of_all_limits_that_refuse(bench):
+    day = Calendar().windows(bench.clock.time()).day
+    bench.clock.advance(day.end - 5 - bench.clock.time())
+    limits = Limits(tokens_per_day=100, requests_per_minute=1)
+    release = await bench.admit(limits, completion_limit=50, prompt_estimate=10)
+    release(used(10, 80))
+    with pytest.raises(QuotaExhausted, match="starts anew in 60 s") as refused:
+        await bench.admit(limits, completion_limit=50, prompt_estimate=10)
+    assert refused.value.retry_after == pytest.approx(60)
 
 
 async def test_a_quota_goes_on_after_a_restart(bench):
@@ -224,7 +270,7 @@ async def test_what_is_learnt_and_cached_is_bounded(bench, monkeypatch):
         release = await limiter.admit(make_call(key=Key(f"key_{number}", tenant)))
         release(used(1, 1))
     assert len(limiter._rules) <= 3
-    assert len(limiter._learnt) <= 3
+    assert len(limiter._answers) <= 3
 
 
 async def test_the_guard_asks_the_limiter(bench):

@@ -4,11 +4,16 @@ import time
 
 import pytest
 
+from app.core.measure import TOKENS_PER_MEDIA
 from app.wire.surfaces import SURFACES
-from app.wire.tokens import TOKENS_PER_MEDIA, Measure, Ratio, estimate, measure
+from app.wire.tokens import measure
 from tests.unit.wire.streams import CHAT, COMPLETIONS, MESSAGES, RESPONSES
 
 EMBEDDINGS = SURFACES["/v1/embeddings"]
+
+
+def estimate(surface, body, ratio=4.0):
+    return measure(surface, body).tokens(ratio)
 
 
 def test_text_is_counted_by_its_bytes():
@@ -74,39 +79,3 @@ def test_a_megabyte_is_cheap():
     started = time.process_time()
     assert estimate(CHAT, body) > 250_000
     assert time.process_time() - started < 0.1
-
-
-def test_a_model_is_known_by_the_default_until_something_is_learnt():
-    assert Ratio(initial=3.0).of("m") == 3.0
-
-
-def test_the_ratio_approaches_what_the_engine_counts():
-    ratio = Ratio(weight=0.5)
-    for _ in range(20):
-        ratio.learn("m", Measure(text=3000), 1000)
-    assert ratio.of("m") == pytest.approx(3.0, rel=0.01)
-    assert ratio.of("other") == 4.0
-    assert "m" in repr(ratio)
-
-
-def test_token_ids_are_taken_off_before_anything_is_learnt():
-    ratio = Ratio(weight=1.0)
-    ratio.learn("m", Measure(text=1000, ids=100), 600)
-    assert ratio.of("m") == 2.0
-
-
-@pytest.mark.parametrize(
-    ("measured", "tokens"),
-    [(Measure(text=1000, media=1), 250), (Measure(text=10), 9), (Measure(text=1000, ids=50), 50)],
-)
-def test_short_or_mixed_prompts_teach_nothing(measured, tokens):
-    ratio = Ratio(weight=1.0)
-    ratio.learn("m", measured, tokens)
-    assert ratio.of("m") == 4.0
-
-
-@pytest.mark.parametrize(("tokens", "learnt"), [(1, 16.0), (10**9, 0.5)])
-def test_a_forged_count_cannot_ruin_the_ratio(tokens, learnt):
-    ratio = Ratio(weight=1.0)
-    ratio.learn("m", Measure(text=1000), tokens)
-    assert ratio.of("m") == learnt
