@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+Key = str | tuple[str, float]
+"""The rule's; with the start of the period, if it has one."""
+
 CLOCK_ERROR = 2 * 3600.0
 """Seconds by which the wall clock may jump ahead and back without a quota beginning anew."""
 
@@ -13,9 +16,10 @@ class Account:
     looks it drains at the lower of the rates before and after.
     """
 
-    __slots__ = ("at", "ends", "refill", "reserved", "used")
+    __slots__ = ("at", "ends", "key", "refill", "reserved", "used")
 
-    def __init__(self, at: float, ends: float) -> None:
+    def __init__(self, at: float, ends: float, key: Key = "") -> None:
+        self.key = key
         self.used = 0.0
         self.reserved = 0
         self.refill = 0.0

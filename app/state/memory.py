@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from app.core.tenant import Decision
-from app.state.account import Account
+from app.state.account import Account, Key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ class MemoryCounters:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._accounts: dict[str | tuple[str, float], Account] = {}
+        self._accounts: dict[Key, Account] = {}
         self._sweep_at = _FEW
 
     async def take(self, rules: Sequence[Rule], tokens: int, windows: Windows) -> Grant:
@@ -69,10 +69,15 @@ class MemoryCounters:
         return self._standing(rules, 0, windows)
 
     def settle(self, grant: Grant, tokens: int) -> None:
-        """Give the places back and book `tokens` in place of those reserved; call it once."""
+        """Give the places back and book `tokens` in place of those reserved; call it once.
+
+        An account in which nothing was reserved may have been forgotten meanwhile.
+        """
         now = self._clock.monotonic()
         for rule, account in zip(grant.rules, grant.accounts, strict=False):
             if rule.of_tokens:
+                if not grant.tokens:
+                    account = self._accounts.setdefault(account.key, account)
                 account.taken(now, account.refill)
                 account.reserved -= grant.tokens
                 account.used += tokens
@@ -84,7 +89,7 @@ class MemoryCounters:
         key = (f"{subject}:{name}", window.start)
         account = self._accounts.get(key)
         if account is None:
-            account = self._accounts[key] = Account(self._clock.monotonic(), window.end)
+            account = self._accounts[key] = Account(self._clock.monotonic(), window.end, key)
         account.used += tokens
 
     def account_of(self, rule: Rule, windows: Windows) -> Account:
@@ -109,7 +114,7 @@ class MemoryCounters:
         if account is None:
             if len(self._accounts) >= self._sweep_at:
                 self._sweep(now)
-            account = self._accounts[key] = Account(now, math.inf if window is None else window.end)
+            account = self._accounts[key] = Account(now, math.inf if window is None else window.end, key)
         return account
 
     def _sweep(self, now: float) -> None:

@@ -50,13 +50,16 @@ _PERIODS = {"tokens_per_day": 0, "tokens_per_month": 1}
 
 
 def rule(subject: str, owner: str, name: RuleName, limit: int, burst: int | None = None) -> Rule:
-    """A rate limit is a bucket of `burst`, else of `limit`, refilled at limit/60 per second."""
+    """A rate limit is a bucket of `burst`, else of `limit`, refilled at limit/60 per second.
+
+    A rate of nothing lets nothing through, whatever its burst.
+    """
     rate = name.endswith("_per_minute")
     return Rule(
         subject=subject,
         owner=owner,
         name=name,
-        limit=limit if burst is None or not rate else burst,
+        limit=burst if burst and limit and rate else limit,
         key=f"{subject}:{name}",
         refill=limit / 60 if rate else 0.0,
         of_tokens=name.startswith("tokens_"),

@@ -156,6 +156,14 @@ async def test_idle_accounts_are_forgotten_and_used_ones_are_not(counters, clock
     assert "reserved=0" in repr(counters)
 
 
+async def test_what_a_call_took_without_reserving_is_booked_though_its_account_was_forgotten(counters):
+    grant = await counters.take([DAY], 0, WINDOWS)
+    counters._sweep_at = 1
+    await counters.take([RPM], 0, WINDOWS)
+    counters.settle(grant, 700)
+    assert (await counters.look([DAY], WINDOWS))[0].remaining == 300
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from(["take", "settle", "wait"]), st.integers(1, 700), st.floats(0, 1)), max_size=60
 )
