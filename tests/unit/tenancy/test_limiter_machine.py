@@ -18,7 +18,6 @@ from app.core.errors import InvalidRequest, QuotaExhausted, RateLimitExceeded, R
 from app.core.guard import Lease
 from app.core.outcome import ABANDONED, Outcome, Settlement, Usage
 from app.core.tenant import UNLIMITED, Key, Limits, Tenant
-from app.state.account import CLOCK_ERROR
 from app.state.memory import MemoryCounters
 from app.tenancy.calendar import Calendar
 from app.tenancy.guards import LimitGuard
@@ -323,7 +322,7 @@ class Book(RuleBasedStateMachine):
             least, most = page.left
             if account is None:
                 assert not page.reserved
-                assert least <= EPS or self.clock.time() >= page.ends + CLOCK_ERROR
+                assert least <= EPS or self.clock.time() >= page.ends
                 continue
             assert account.reserved == page.reserved, key
             drained = (self.clock.now - account.at) * page.looked
