@@ -85,12 +85,12 @@ class MemoryCounters:
                 account.reserved -= 1
 
     def book(self, subject: str, name: RuleName, window: Window, tokens: int) -> None:
-        """Count tokens that were used of a quota before this process began."""
+        """At least so many tokens of a quota are used; said twice, it adds nothing."""
         key = (f"{subject}:{name}", window.start)
         account = self._accounts.get(key)
         if account is None:
             account = self._accounts[key] = Account(self._clock.monotonic(), window.end, key)
-        account.used += tokens
+        account.used = max(account.used, tokens)
 
     def account_of(self, rule: Rule, windows: Windows) -> Account:
         """Where a rule counts; a new one stands at nothing."""

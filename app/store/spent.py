@@ -22,8 +22,8 @@ class Spent(NamedTuple):
     month: int
 
 
-async def spent(database: Database, day: float, month: float) -> list[Spent]:
-    """`day` and `month` are when these began, wall clock; calls of the future do not count."""
+async def spent(database: Database, day: float, month: float, tenant_id: str | None = None) -> list[Spent]:
+    """Of one tenant, or of all; `day` and `month` are when these began, wall clock."""
     tokens = usage.c.prompt_tokens + usage.c.completion_tokens
     today = func.sum(case((usage.c.started_at >= day, tokens), else_=0))
     query = (
@@ -31,5 +31,7 @@ async def spent(database: Database, day: float, month: float) -> list[Spent]:
         .where(usage.c.state == "settled", usage.c.started_at >= month)
         .group_by(usage.c.tenant_id, usage.c.key_id, usage.c.model)
     )
+    if tenant_id is not None:
+        query = query.where(usage.c.tenant_id == tenant_id)
     async with database.read(limit=60.0) as connection:
         return [Spent(*row[:3], int(row[3]), int(row[4])) for row in await connection.execute(query)]

@@ -21,7 +21,6 @@ from app.store.migrate import prepare
 from app.store.orphans import Orphans, gateway_id
 from app.store.pepper import sha256, unlock
 from app.store.reports import Reports
-from app.store.spent import spent
 from app.store.tenants import Tenants
 from app.store.usage import UsageRows
 from app.tenancy.calendar import Calendar
@@ -33,6 +32,7 @@ from app.tenancy.ledger import StoreLedger
 from app.tenancy.limiter import Limiter
 from app.tenancy.open import OpenDirectory
 from app.tenancy.pricing import Pricing
+from app.tenancy.recount import Recount
 from app.tenancy.storing import Storing
 from app.tenancy.upkeep import Upkeep
 from app.wiring.counters import open_shared
@@ -67,6 +67,7 @@ class Storage:
     drain: Drain
     limiter: Limiter
     shared: RedisCounters | None
+    recount: Recount
     calendar: Calendar
     upkeep: Upkeep
     pepper: Pepper
@@ -77,9 +78,9 @@ class Storage:
         await self.drain.start()
         await self.upkeep.start()
         if self.shared is None:
-            await self._seed()
+            await self.recount.everyone()
         else:
-            await self.shared.start(self._seed, await living(self.database, self.clock.time()))
+            await self.shared.start(self.recount.everyone, await living(self.database, self.clock.time()))
         await self.changes.look()
         self.changes.start()
         self.ledger.start()
@@ -92,10 +93,6 @@ class Storage:
     def cache_salt(self, tenant: Tenant) -> str:
         """The same for a tenant at every gateway, and nobody else can derive it."""
         return self.pepper.digest(sha256(f"cache salt of {tenant.id}"))[:32]
-
-    async def _seed(self) -> None:
-        windows = self.calendar.windows(self.clock.time())
-        self.limiter.seed(await spent(self.database, windows.day[0], windows.month[0]))
 
     async def aclose(self) -> None:
         if self.shared is not None:
@@ -127,7 +124,8 @@ async def open_storage(
     )
     changes = Changes(database, clock)
     grace = KeysOptions(cache_grace=settings.auth.cache_grace)
-    known = Keys(KeyLookup(database), changes, pepper, clock, grace)
+    lookup = KeyLookup(database)
+    known = Keys(lookup, changes, pepper, clock, grace)
     gateway = gateway_id()
     journal = await _open_journal(settings, database)
     storing = Storing(UsageRows(database), clock, settings.ledger.journal.after)
@@ -136,6 +134,9 @@ async def open_storage(
     calendar = Calendar(settings.ledger.timezone)
     shared = open_shared(settings, clock, gateway)
     reports = Reports(database)
+    limiter = Limiter(shared or MemoryCounters(clock), clock, calendar)
+    recount = Recount(database, lookup, limiter, calendar, clock)
+    changes.subscribe("tenants", recount.hear)
     entries = Entries(Pricing(prices(settings)), calendar, gateway)
     return Storage(
         database=database,
@@ -151,7 +152,8 @@ async def open_storage(
         storing=storing,
         journal=journal,
         drain=drain,
-        limiter=Limiter(shared or MemoryCounters(clock), clock, calendar),
+        limiter=limiter,
+        recount=recount,
         shared=shared,
         calendar=calendar,
         upkeep=Upkeep(Orphans(database, clock, gateway), reports, clock, settings.ledger.retention),

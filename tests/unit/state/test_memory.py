@@ -135,9 +135,10 @@ async def test_a_limit_of_nothing_admits_nothing(counters):
     ].retry_after == 60
 
 
-async def test_what_was_used_before_the_start_counts(counters):
-    counters.book("tnt", "tokens_per_day", WINDOWS.day, 900)
-    counters.book("tnt", "tokens_per_day", WINDOWS.day, 50)
+async def test_what_was_used_before_it_was_counted_counts_once(counters):
+    counters.settle(await counters.take([DAY], 7, WINDOWS), 7)
+    for known in (900, 950, 950, 5):
+        counters.book("tnt", "tokens_per_day", WINDOWS.day, known)
     assert (await counters.look([DAY], WINDOWS))[0].remaining == 50
 
 
