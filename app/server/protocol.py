@@ -161,7 +161,6 @@ class LimitedProtocol(HttpToolsProtocol):
         cycle.wake()
 
     def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
         self.connection.on_hang_up(None)
         if self.transport.is_closing():
             return

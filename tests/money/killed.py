@@ -9,7 +9,6 @@ from typing import Any
 from app.simulator import Simulator
 from app.store.usage import UsageRow
 from tests.house import SOON, calls, until
-from tests.money import promises
 from tests.money.account import Account
 from tests.money.cells import Column
 from tests.money.process import GatewayProcess
@@ -31,7 +30,7 @@ async def killed(column: Column, folder: Path) -> Account:
             caller = await gateway.caller()
             caller.say(gateway.request(PADDING + "forever", stream=column == "stream"))
             await until(lambda: calls(simulator) and simulator.truth.last.generated == STRUCK)
-            await _written(gateway, STRUCK if column != "json" and promises.CHECKPOINTS else 0)
+            await _written(gateway, STRUCK if column != "json" else 0)
         finally:
             gateway.kill()
         caller.hang_up()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.money import promises
 from tests.money.cells import CELLS, COLUMNS, Cell, cell
 from tests.money.conftest import CELL
 from tests.money.killed import killed
@@ -13,25 +12,9 @@ from tests.money.scenes import played
 POSSIBLE = [(end, column) for end in CELLS for column in COLUMNS if isinstance(cell(end, column), Cell)]
 
 
-def missing(end, column):
-    """The part that this cell waits for."""
-    if column == "json via stream" and not promises.JSON_VIA_STREAM:
-        return "json_upstream: stream"
-    if end == "gateway killed" and column != "json" and not promises.CHECKPOINTS:
-        return "checkpoints"
-    if cell(end, column).waste == "lost" and not promises.WASTE:
-        return "waste"
-    return None
-
-
 @pytest.mark.parametrize(("end", "column"), POSSIBLE, ids=lambda word: word.replace(" ", "-"))
-async def test_row_of_every_end_is_the_simulators_own_account(
-    end, column, request, record_property, tmp_path
-):
+async def test_row_of_every_end_is_the_simulators_own_account(end, column, record_property, tmp_path):
     record_property(CELL, f"{end}/{column}")
-    part = missing(end, column)
-    if part is not None:
-        request.applymarker(pytest.mark.xfail(reason=f"waits for {part}", strict=part != "waste"))
     account = await (killed(column, tmp_path) if end == "gateway killed" else played(end, column))
     assert account.differences(cell(end, column)) == []
 
