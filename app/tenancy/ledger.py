@@ -72,7 +72,7 @@ class StoreLedger:
     ) -> None:
         self._entries = entries
         self._clock = clock
-        self._writer = Writer(rows, clock, options or LedgerOptions(), committed)
+        self._writer = Writer(rows, entries.opened, clock, options or LedgerOptions(), committed)
         self._checkpoints = Checkpoints()
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -81,7 +81,7 @@ class StoreLedger:
         self._sweeper = asyncio.create_task(self._sweep(), name="ledger checkpoints")
 
     def open(self, call: Call) -> None:
-        self._writer.put(self._entries.opened(call))
+        self._writer.begin(call)
         self._checkpoints.watch(call, self._clock.monotonic())
 
     def settle(self, call: Call, settlement: Settlement) -> Commit:

@@ -12,6 +12,7 @@ from app.tenancy.commit import Commit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.core.call import Call
     from app.core.clock import Clock, Timer
     from app.store.usage import UsageRow
     from app.tenancy.ledger import LedgerOptions
@@ -22,20 +23,25 @@ logger = logging.getLogger(__name__)
 
 class Writer:
     """No row is ever dropped; one that cannot be written is retried. A later row of a call replaces one that
-    still waits, but never its end. `committed` hears of every commit: how many rows, and how many seconds.
+    still waits, but never its end; a call that ends before its beginning was written becomes one row.
+
+    `opened` makes the row of a beginning. `committed` hears of every commit: how many rows, how many seconds.
     """
 
     def __init__(
         self,
         rows: Rows,
+        opened: Callable[[Call], UsageRow],
         clock: Clock,
         options: LedgerOptions,
         committed: Callable[[int, float], object] | None,
     ) -> None:
         self._rows = rows
+        self._opened = opened
         self._clock = clock
         self._options = options
         self._committed = committed
+        self._beginning: dict[str, Call] = {}
         self._queued: dict[str, UsageRow] = {}
         self._writing: list[UsageRow] = []
         self._batch = Commit()
@@ -49,8 +55,15 @@ class Writer:
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="ledger writer")
 
+    def begin(self, call: Call) -> None:
+        """Queue the open row, to be made when it is written."""
+        if call.id not in self._queued:
+            self._beginning[call.id] = call
+            self._wake.set()
+
     def put(self, row: UsageRow) -> None:
-        """Queue an open row."""
+        """Queue an open row that is known already."""
+        self._beginning.pop(row.call_id, None)
         queued = self._queued.get(row.call_id)
         if queued is None or queued.state == "open":
             self._queued[row.call_id] = row
@@ -58,6 +71,7 @@ class Writer:
 
     def end(self, row: UsageRow) -> Commit:
         """Queue an end; the first one counts."""
+        self._beginning.pop(row.call_id, None)
         queued = self._queued.get(row.call_id)
         if queued is None or queued.state == "open":
             self._queued[row.call_id] = row
@@ -69,7 +83,7 @@ class Writer:
     @property
     def pending(self) -> int:
         """Rows that are not durable yet."""
-        return len(self._queued) + len(self._writing)
+        return len(self._beginning) + len(self._queued) + len(self._writing)
 
     @property
     def overdue(self) -> bool:
@@ -88,7 +102,8 @@ class Writer:
             logger.error("the ledger closed with %d rows not written", self.pending)
 
     def __repr__(self) -> str:
-        return f"<Writer queued={len(self._queued)} writing={len(self._writing)} overdue={self.overdue}>"
+        queued = len(self._beginning) + len(self._queued)
+        return f"<Writer queued={queued} writing={len(self._writing)} overdue={self.overdue}>"
 
     def _expire(self, batch: Commit) -> Callable[[], None]:
         def expire() -> None:
@@ -100,7 +115,7 @@ class Writer:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
-            if self._queued:
+            if self._queued or self._beginning:
                 began = self._clock.monotonic()
                 await self._flush()
                 rest = self._options.pace - (self._clock.monotonic() - began)
@@ -108,14 +123,17 @@ class Writer:
                     await self._clock.sleep(rest)
             elif self._closing:
                 return
-            if not self._queued and not self._closing:
+            if not self._queued and not self._beginning and not self._closing:
                 self._wake.clear()
 
     async def _flush(self) -> None:
         """Write everything queued up to now, as long as it takes."""
         batch, timer = self._batch, self._timer
         self._batch, self._timer = Commit(), None
-        self._writing, self._queued = list(self._queued.values()), {}
+        beginning, self._beginning = self._beginning, {}
+        queued, self._queued = self._queued, {}
+        self._writing = [self._opened(call) for call in beginning.values()]
+        self._writing += queued.values()
         while self._writing:
             some = self._writing[: self._options.batch]
             if await self._written(some):
