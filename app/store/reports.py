@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, delete, func, or_, select, tuple_
+from sqlalchemy import delete, func, select, tuple_
 
 from app.core.errors import InvalidRequest
 from app.store.page import Page, bounded, decode_cursor, encode_cursor
+from app.store.rollups import Rollups
+from app.store.sums import GROUPS, ended, snapshot, summed
 from app.store.tables import usage
 from app.store.usage import UsageRow
 
@@ -23,22 +25,6 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 _CHUNK = 1000
 _PRUNED = 5000
-
-GROUPS: dict[str, ColumnElement[Any]] = {
-    "tenant": usage.c.tenant_id.label("tenant_id"),
-    "key": usage.c.key_id.label("key_id"),
-    "model": usage.c.model.label("model"),
-    "endpoint": usage.c.endpoint.label("endpoint"),
-    "surface": usage.c.surface.label("surface"),
-    "hour": usage.c.hour.label("hour"),
-    "day": func.substr(usage.c.hour, 1, 10).label("day"),
-    "month": func.substr(usage.c.hour, 1, 7).label("month"),
-}
-
-_ended = usage.c.state != "open"
-_failed = and_(
-    usage.c.status.is_distinct_from(499), or_(usage.c.error_code.is_not(None), usage.c.status >= 400)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +66,8 @@ class Reports:
         unknown = [name for name in group_by if name not in GROUPS]
         if unknown:
             raise InvalidRequest(f"group_by takes {', '.join(GROUPS)}.", param="group_by")
-        groups = [GROUPS[name] for name in dict.fromkeys(group_by)]
-        query = select(*groups, *_sums()).where(_ended, *which.conditions())
-        if groups:
-            query = query.group_by(*groups).order_by(*groups)
-        async with self._database.read(PATIENCE) as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        return [_plain(row) for row in rows]
+        async with snapshot(self._database, PATIENCE) as connection:
+            return await summed(connection, which, list(dict.fromkeys(group_by)))
 
     async def page(
         self, which: UsageFilter = EVERYTHING, limit: int | None = None, cursor: str | None = None
@@ -114,14 +95,23 @@ class Reports:
         return None if row is None else UsageRow(*row)
 
     async def prune(self, before: float) -> int:
-        """Delete ended calls that arrived before a moment; how many. Writers get a turn in between."""
-        oldest = select(usage.c.call_id).where(_ended, usage.c.started_at < before).limit(_PRUNED)
+        """Delete ended calls that arrived before a moment; how many. Writers get a turn in between.
+
+        Their sums stay, by whole quarters of an hour.
+        """
+        async with self._database.read(PATIENCE) as connection:
+            newest = await connection.scalar(select(func.max(usage.c.started_at)))
+        if newest is None:
+            return 0
+        await Rollups(self._database).reach(min(before, newest + 1))
+        oldest = select(usage.c.call_id).where(ended, usage.c.started_at < min(before, newest + 1))
         pruned = 0
         while True:
             async with self._database.write(PATIENCE) as connection:
-                gone = await connection.execute(delete(usage).where(usage.c.call_id.in_(oldest)))
-            pruned += gone.rowcount
-            if gone.rowcount < _PRUNED:
+                portion = delete(usage).where(usage.c.call_id.in_(oldest.limit(_PRUNED)))
+                gone = (await connection.execute(portion)).rowcount
+            pruned += gone
+            if gone < _PRUNED:
                 return pruned
 
     async def _rows(self, which: UsageFilter, limit: int, after: tuple[Any, ...] | None) -> list[UsageRow]:
@@ -131,21 +121,3 @@ class Reports:
             query = query.where(tuple_(usage.c.started_at, usage.c.call_id) < tuple_(*after))
         async with self._database.read(PATIENCE) as connection:
             return [UsageRow(*row) for row in await connection.execute(query)]
-
-
-def _sums() -> list[ColumnElement[Any]]:
-    tokens = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "wasted_tokens")
-    total = usage.c.prompt_tokens + usage.c.completion_tokens
-    return [
-        func.count().label("requests"),
-        func.coalesce(func.sum(case((_failed, 1), else_=0)), 0).label("errors"),
-        *(func.coalesce(func.sum(usage.c[name]), 0).label(name) for name in tokens),
-        func.coalesce(func.sum(total), 0).label("total_tokens"),
-        func.coalesce(func.sum(usage.c.cost), 0.0).label("cost"),
-    ]
-
-
-def _plain(row: Any) -> dict[str, Any]:
-    """PostgreSQL sums integers to decimals; a float fits money and nothing else here."""
-    named = {column.name for column in GROUPS.values()} | {"cost"}
-    return {name: value if name in named else int(value) for name, value in row.items()}

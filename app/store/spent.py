@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import case, func, select
-
-from app.store.tables import usage
+from app.store.reports import PATIENCE, UsageFilter
+from app.store.sums import snapshot, summed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from app.store.database import Database
+
+_BY = ("tenant", "key", "model")
 
 
 class Spent(NamedTuple):
@@ -23,15 +26,16 @@ class Spent(NamedTuple):
 
 
 async def spent(database: Database, day: float, month: float, tenant_id: str | None = None) -> list[Spent]:
-    """Of one tenant, or of all; `day` and `month` are when these began, wall clock."""
-    tokens = usage.c.prompt_tokens + usage.c.completion_tokens
-    today = func.sum(case((usage.c.started_at >= day, tokens), else_=0))
-    query = (
-        select(usage.c.tenant_id, usage.c.key_id, usage.c.model, today, func.sum(tokens))
-        .where(usage.c.state == "settled", usage.c.started_at >= month)
-        .group_by(usage.c.tenant_id, usage.c.key_id, usage.c.model)
-    )
-    if tenant_id is not None:
-        query = query.where(usage.c.tenant_id == tenant_id)
-    async with database.read(limit=60.0) as connection:
-        return [Spent(*row[:3], int(row[3]), int(row[4])) for row in await connection.execute(query)]
+    """Of one tenant, or of all; `day` and `month` are when these began, wall clock.
+
+    Calls of the future count as well.
+    """
+    async with snapshot(database, PATIENCE) as connection:
+        today = await summed(connection, UsageFilter(tenant_id, state="settled", start=day), _BY)
+        ever = await summed(connection, UsageFilter(tenant_id, state="settled", start=month), _BY)
+    used = {_subject(row): row["total_tokens"] for row in today}
+    return [Spent(*_subject(row), used.get(_subject(row), 0), row["total_tokens"]) for row in ever]
+
+
+def _subject(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["tenant_id"], row["key_id"], row["model"]

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -110,6 +111,65 @@ Index("ix_usage_started_at", usage.c.started_at, usage.c.call_id)
 Index("ix_usage_tenant_id_started_at", usage.c.tenant_id, usage.c.started_at)
 unfinished = usage.c.state == text("'open'")
 Index("ix_usage_open", usage.c.gateway, sqlite_where=unfinished, postgresql_where=unfinished)
+
+
+def _sums() -> list[Column[object]]:
+    counts = (
+        *("requests", "errors", "prompt_tokens", "completion_tokens"),
+        *("cached_tokens", "reasoning_tokens", "wasted_tokens"),
+    )
+    return [
+        *(Column(name, BigInteger, nullable=False) for name in counts),
+        Column("cost", Double, nullable=False),
+    ]
+
+
+def _summed(period: str, size: int) -> list[Column[object]]:
+    """What ended calls are summed by; `start` are seconds, an unknown endpoint is the empty string."""
+    return [
+        Column("start", BigInteger, nullable=False),
+        Column(period, String(size), nullable=False),
+        Column("tenant_id", String(64), nullable=False),
+        Column("key_id", String(64), nullable=False),
+        Column("model", Text, nullable=False),
+        Column("endpoint", Text, nullable=False),
+        Column("surface", String(32), nullable=False),
+        Column("state", String(8), nullable=False),
+    ]
+
+
+def _rolled(name: str, period: str, size: int) -> Table:
+    columns = _summed(period, size)
+    key = PrimaryKeyConstraint(*(column.name for column in columns))
+    return Table(name, metadata, *columns, *_sums(), key, sqlite_with_rowid=False)
+
+
+usage_quarters = _rolled("usage_quarters", "hour", 25)
+usage_days = _rolled("usage_days", "day", 10)
+Index("ix_usage_quarters_tenant_id_start", usage_quarters.c.tenant_id, usage_quarters.c.start)
+Index("ix_usage_days_tenant_id_start", usage_days.c.tenant_id, usage_days.c.start)
+usage_late = Table(
+    "usage_late",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    *_summed("hour", 25),
+    *_sums(),
+)
+
+engine_counts = Table(
+    "engine_counts",
+    metadata,
+    Column("endpoint", Text, primary_key=True),
+    Column("series", Text, primary_key=True),
+    Column("life", Double, primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_at", Double, nullable=False),
+    Column("first_prompt", BigInteger, nullable=False),
+    Column("first_completion", BigInteger, nullable=False),
+    Column("last_at", Double, nullable=False),
+    Column("last_prompt", BigInteger, nullable=False),
+    Column("last_completion", BigInteger, nullable=False),
+)
 
 gateways = Table(
     "gateways",

@@ -1,0 +1,154 @@
+"""Sums of ended calls over any span of time, put together from days, quarters of an hour and single calls.
+
+Every call that arrived before the `rolled` mark is in the sums of its quarter and its day, or waits among
+the late ones to be added; every later call, and every call of a quarter that is cut, counts by its row.
+Quarters suit every timezone: hours begin on one wherever one is.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import and_, case, func, literal, or_, select, text, union_all
+
+from app.store.tables import counters, usage, usage_days, usage_late, usage_quarters
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from sqlalchemy import ColumnElement, Select, Table
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from app.store.database import Database
+    from app.store.reports import UsageFilter
+
+QUARTER = 900
+DAY = 86_400
+
+GROUPS = {
+    "tenant": "tenant_id",
+    "key": "key_id",
+    "model": "model",
+    "endpoint": "endpoint",
+    "surface": "surface",
+    "hour": "hour",
+    "day": "day",
+    "month": "month",
+}
+"""What sums can be grouped by, and its name in a row."""
+
+TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "wasted_tokens")
+SUMS = ("requests", "errors", *TOKENS, "cost")
+
+ended = usage.c.state != "open"
+_failed = and_(
+    func.coalesce(usage.c.status, 0) != 499,
+    or_(usage.c.error_code.is_not(None), func.coalesce(usage.c.status, 0) >= 400),
+)
+OF_A_CALL: dict[str, ColumnElement[Any]] = {
+    "requests": literal(1),
+    "errors": case((_failed, 1), else_=0),
+    **{name: usage.c[name] for name in (*TOKENS, "cost")},
+}
+
+Span = tuple[float, float]
+
+
+class Pieces(NamedTuple):
+    """Where the calls of a span are found, each once; spans begin with their first and end before their second.
+
+    `sums` is the span that days and quarters make up: what is late in it counts too.
+    """
+
+    days: Span | None
+    quarters: Sequence[Span]
+    sums: Span | None
+    calls: Sequence[Span]
+
+
+def pieces(start: float | None, end: float | None, rolled: int, *, by_day: bool) -> Pieces:
+    """`rolled` is a quarter's beginning; None is no bound. `by_day`: days are fine enough."""
+    first, last = start or 0.0, math.inf if end is None else end
+    begin = math.ceil(first / QUARTER) * QUARTER
+    until = rolled if last >= rolled else int(last // QUARTER) * QUARTER
+    if begin >= until:
+        return Pieces(None, [], None, [(first, last)])
+    calls = [span for span in ((first, begin), (until, last)) if span[0] < span[1]]
+    days = (math.ceil(begin / DAY) * DAY, until // DAY * DAY)
+    if until == rolled:
+        days = (days[0], math.ceil(until / DAY) * DAY)  # its sums of the running day end there too
+    if not by_day or days[0] >= days[1]:
+        return Pieces(None, [(begin, until)], (begin, until), calls)
+    quarters = [span for span in ((begin, days[0]), (days[1], until)) if span[0] < span[1]]
+    return Pieces(days, quarters, (begin, until), calls)
+
+
+async def summed(
+    connection: AsyncConnection, which: UsageFilter, groups: Sequence[str]
+) -> list[dict[str, Any]]:
+    """A row for each group, in the groups' order; without groups one row. Ask within a snapshot."""
+    rolled = await connection.scalar(select(counters.c.value).where(counters.c.name == "rolled"))
+    found = pieces(which.start, which.end, rolled or 0, by_day="hour" not in groups)
+    parts = [_part(usage_quarters, span, which, groups) for span in found.quarters]
+    parts += [_part(usage, span, which, groups) for span in found.calls]
+    if found.days is not None:
+        parts.append(_part(usage_days, found.days, which, groups))
+    if found.sums is not None:
+        parts.append(_part(usage_late, found.sums, which, groups))
+    every = union_all(*parts).subquery()
+    names = [GROUPS[name] for name in groups]
+    query = select(*(every.c[name] for name in names), *(_total(every.c[name]) for name in SUMS))
+    if names:
+        grouped = [every.c[name] for name in names]
+        query = query.group_by(*grouped).order_by(*grouped).having(func.sum(every.c.requests) > 0)
+    rows = (await connection.execute(query)).mappings().all()
+    return [_plain(row) for row in rows]
+
+
+@asynccontextmanager
+async def snapshot(database: Database, limit: float) -> AsyncIterator[AsyncConnection]:
+    """A transaction for reading in which every statement sees the same moment."""
+    async with database.read(limit) as connection:
+        if database.dialect == "postgresql":
+            await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+        yield connection
+
+
+def _part(table: Table, span: Span, which: UsageFilter, groups: Sequence[str]) -> Select[Any]:
+    single = table is usage
+    moment = usage.c.started_at if single else table.c.start
+    within = [moment >= span[0]] if span[0] else []
+    if span[1] != math.inf:
+        within.append(moment < span[1])
+    if single:
+        within.append(ended)
+    named = {
+        name: _named(table, name) for name in ("tenant_id", "key_id", "model", "endpoint", "surface", "state")
+    }
+    wanted = [named[name] == getattr(which, name) for name in named if getattr(which, name) is not None]
+    columns = [_named(table, GROUPS[name]).label(GROUPS[name]) for name in groups]
+    sums = [(OF_A_CALL[name] if single else table.c[name]).label(name) for name in SUMS]
+    return select(*columns, *sums).where(*within, *wanted)
+
+
+def _named(table: Table, name: str) -> ColumnElement[Any]:
+    if name == "endpoint" and table is not usage:
+        return func.nullif(table.c.endpoint, "")
+    if name in ("day", "month"):
+        moment = table.c.day if "day" in table.c else table.c.hour
+        return func.substr(moment, 1, 10 if name == "day" else 7)
+    return table.c[name]
+
+
+def _total(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    nothing = 0.0 if column.name == "cost" else 0
+    return func.coalesce(func.sum(column), nothing).label(column.name)
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    """PostgreSQL sums integers to decimals; a float fits money and nothing else here."""
+    plain = {name: int(value) if name in SUMS and name != "cost" else value for name, value in row.items()}
+    cost = plain.pop("cost")
+    return plain | {"total_tokens": plain["prompt_tokens"] + plain["completion_tokens"], "cost": cost}
