@@ -24,13 +24,14 @@ _COUNTS = (
     "reasoning_tokens",
     "wasted_tokens",
 )
-_KEY = ("start", "tenant_id", "key_id", "model", "endpoint", "surface", "state")
+_KEY = ("tenant_id", "key_id", "model", "endpoint", "surface", "state")
 
 
 def upgrade() -> None:
     for name, period, size in (("usage_quarters", "hour", 25), ("usage_days", "day", 10)):
-        key = (_KEY[0], period, *_KEY[1:])
-        columns = (*_summed(period, size), *_sums(), sa.PrimaryKeyConstraint(*key, name=f"pk_{name}"))
+        key = ("start", period, *_KEY)
+        start = sa.Column("start", sa.BigInteger, nullable=False)
+        columns = (start, *_summed(period, size), *_sums(), sa.PrimaryKeyConstraint(*key, name=f"pk_{name}"))
         op.create_table(name, *columns, sqlite_with_rowid=False)
         op.create_index(f"ix_{name}_tenant_id_start", name, ["tenant_id", "start"])
     op.create_table(
@@ -38,6 +39,7 @@ def upgrade() -> None:
         sa.Column(
             "id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), nullable=False, autoincrement=True
         ),
+        sa.Column("started_at", sa.Double, nullable=False),
         *_summed("hour", 25),
         *_sums(),
         sa.PrimaryKeyConstraint("id", name="pk_usage_late"),
@@ -64,7 +66,6 @@ def downgrade() -> None:
 
 def _summed(period: str, size: int) -> list[sa.Column[object]]:
     return [
-        sa.Column("start", sa.BigInteger, nullable=False),
         sa.Column(period, sa.String(size), nullable=False),
         sa.Column("tenant_id", sa.String(64), nullable=False),
         sa.Column("key_id", sa.String(64), nullable=False),
@@ -97,51 +98,46 @@ def _engines() -> None:
     )
 
 
-def _noted(row: str, sign: str, quarter: str) -> str:
+def _noted(row: str, sign: str) -> str:
     """What one ended call adds to the sums, or takes from them."""
-    columns = ("start", "hour", *_KEY[1:], *_COUNTS, "cost")
+    columns = ("started_at", "hour", *_KEY, *_COUNTS, "cost")
     failed = (
         f"COALESCE({row}.status, 0) <> 499"
         f" AND ({row}.error_code IS NOT NULL OR COALESCE({row}.status, 0) >= 400)"
     )
-    tokens = [f"{sign}{row}.{name}" for name in (*_COUNTS[2:], "cost")]
     values = (
-        quarter.format(row=row),
-        *(f"{row}.{name}" for name in ("hour", "tenant_id", "key_id", "model")),
+        *(f"{row}.{name}" for name in ("started_at", "hour", "tenant_id", "key_id", "model")),
         f"COALESCE({row}.endpoint, '')",
         *(f"{row}.{name}" for name in ("surface", "state")),
         f"{sign}1",
         f"CASE WHEN {failed} THEN {sign}1 ELSE 0 END",
-        *tokens,
+        *(f"{sign}{row}.{name}" for name in (*_COUNTS[2:], "cost")),
     )
     return f"INSERT INTO usage_late ({', '.join(columns)}) VALUES ({', '.join(values)});"  # noqa: S608
 
 
 def _notice_on_sqlite() -> None:
-    quarter = "CAST({row}.started_at / 900 AS INTEGER) * 900"
     for name, when, row, sign in (
         ("usage_inserted", "INSERT", "NEW", ""),
         ("usage_updated", "UPDATE", "NEW", ""),
         ("usage_replaced", "UPDATE", "OLD", "-"),
     ):
         past = f"{row}.started_at < (SELECT value FROM counters WHERE name = 'rolling')"  # noqa: S608
-        body = _noted(row, sign, quarter)
         op.execute(
             f"CREATE TRIGGER {name} AFTER {when} ON usage"
-            f" WHEN {row}.state <> 'open' AND {past} BEGIN {body} END"
+            f" WHEN {row}.state <> 'open' AND {past} BEGIN {_noted(row, sign)} END"
         )
 
 
 def _notice_on_postgresql() -> None:
-    quarter = "floor({row}.started_at / 900)::bigint * 900"
     op.execute(
         f"""
         CREATE FUNCTION usage_ended() RETURNS trigger LANGUAGE plpgsql AS $$
         DECLARE rolling bigint := (SELECT value FROM counters WHERE name = 'rolling');
         BEGIN
-          IF NEW.started_at < rolling THEN {_noted("NEW", "", quarter)} END IF;
+          IF NEW.started_at < rolling THEN {_noted("NEW", "")} END IF;
           IF TG_OP = 'UPDATE' THEN
-            IF OLD.state <> 'open' AND OLD.started_at < rolling THEN {_noted("OLD", "-", quarter)} END IF;
+            IF OLD.state <> 'open' AND OLD.started_at < rolling THEN {_noted("OLD", "-")} END IF;
           END IF;
           RETURN NULL;
         END $$

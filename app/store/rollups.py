@@ -7,6 +7,7 @@ differ only while a portion is taken in. No clock and no gateway's death can mak
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, cast, delete, func, select, text, update
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 60.0
 PORTION = 50_000
-"""Calls taken in at once, or one quarter's, however many these are."""
+"""Calls taken in at once, or one second's, however many these are."""
 _LATE = 5000
 _LENGTH = len(SUMS)
 
@@ -39,7 +40,7 @@ class Rollups:
         self._quarter = _quarter(database.dialect)
 
     async def roll(self, until: float) -> bool:
-        """Take in a portion of the calls before a moment, rounded up, or add late ones; False: none left."""
+        """Take in a portion of the calls before a moment, rounded up to a second, or add late ones; False: none left."""
         rolled, rolling = await self._marks()
         if rolling == rolled:
             rolling = await self._next(rolled, until)
@@ -59,15 +60,12 @@ class Rollups:
             return rolled or 0, await connection.scalar(_mark("rolling")) or 0
 
     async def _next(self, rolled: int, until: float) -> int:
-        """How far the next portion goes."""
+        """How far the next portion goes, in whole seconds."""
         upcoming = select(usage.c.started_at).where(usage.c.started_at >= rolled).order_by(usage.c.started_at)
         async with self._database.read(PATIENCE) as connection:
             beyond = await connection.scalar(upcoming.limit(1).offset(PORTION))
-            first = None if beyond is None else await connection.scalar(upcoming.limit(1))
-        most = -int(-until // QUARTER) * QUARTER
-        if beyond is None or first is None:
-            return most
-        return min(most, max(_floor(beyond), _floor(first) + QUARTER))
+        most = math.ceil(until)
+        return most if beyond is None else min(most, max(int(beyond), rolled + 1))
 
     async def _take_in(self, rolled: int, rolling: int) -> None:
         """From the first commit on changes are noted; what the snapshot held of them is in its sums."""
@@ -80,7 +78,9 @@ class Rollups:
         async with snapshot(self._database, PATIENCE) as connection:
             sums = await self._sums(connection, *within)
             noted = await connection.scalars(
-                select(usage_late.c.id).where(usage_late.c.start >= rolled, usage_late.c.start < rolling)
+                select(usage_late.c.id).where(
+                    usage_late.c.started_at >= rolled, usage_late.c.started_at < rolling
+                )
             )
             late = list(noted)
         async with self._database.write(PATIENCE) as connection:
@@ -111,15 +111,15 @@ class Rollups:
 
     async def _add_late(self) -> bool:
         """One portion of what was noted; whether there was any."""
-        past = select(usage_late).where(usage_late.c.start < _mark("rolled").scalar_subquery())
+        past = select(usage_late).where(usage_late.c.started_at < _mark("rolled").scalar_subquery())
         async with self._database.read(PATIENCE) as connection:
             if (await connection.execute(past.limit(1))).first() is None:
                 return False
         async with self._database.write(PATIENCE) as connection:
             rolled = await connection.scalar(_mark("rolled").with_for_update()) or 0
-            portion = select(usage_late).where(usage_late.c.start < rolled).order_by(usage_late.c.id)
+            portion = select(usage_late).where(usage_late.c.started_at < rolled).order_by(usage_late.c.id)
             rows = (await connection.execute(portion.limit(_LATE))).all()
-            await _add(connection, [tuple(row[1:]) for row in rows])
+            await _add(connection, [(int(row[1] // QUARTER) * QUARTER, *row[2:]) for row in rows])
             await _forget(connection, [row.id for row in rows])
         return True
 
@@ -175,7 +175,3 @@ def _quarter(dialect: str) -> ColumnElement[Any]:
     """PostgreSQL rounds where it casts; not every SQLite has floor()."""
     count = usage.c.started_at / QUARTER
     return cast(func.floor(count) if dialect == "postgresql" else count, BigInteger) * QUARTER
-
-
-def _floor(moment: float) -> int:
-    return int(moment // QUARTER) * QUARTER

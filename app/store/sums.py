@@ -69,7 +69,7 @@ class Pieces(NamedTuple):
 
 
 def pieces(start: float | None, end: float | None, rolled: int, *, by_day: bool) -> Pieces:
-    """`rolled` is a quarter's beginning; None is no bound. `by_day`: days are fine enough."""
+    """None is no bound; `by_day`: days are fine enough. Sums of a running quarter or day end at `rolled`."""
     first, last = start or 0.0, math.inf if end is None else end
     begin = math.ceil(first / QUARTER) * QUARTER
     until = rolled if last >= rolled else int(last // QUARTER) * QUARTER
@@ -78,7 +78,7 @@ def pieces(start: float | None, end: float | None, rolled: int, *, by_day: bool)
     calls = [span for span in ((first, begin), (until, last)) if span[0] < span[1]]
     days = (math.ceil(begin / DAY) * DAY, until // DAY * DAY)
     if until == rolled:
-        days = (days[0], math.ceil(until / DAY) * DAY)  # its sums of the running day end there too
+        days = (days[0], math.ceil(until / DAY) * DAY)
     if not by_day or days[0] >= days[1]:
         return Pieces(None, [(begin, until)], (begin, until), calls)
     quarters = [span for span in ((begin, days[0]), (days[1], until)) if span[0] < span[1]]
@@ -118,7 +118,7 @@ async def snapshot(database: Database, limit: float) -> AsyncIterator[AsyncConne
 
 def _part(table: Table, span: Span, which: UsageFilter, groups: Sequence[str]) -> Select[Any]:
     single = table is usage
-    moment = usage.c.started_at if single else table.c.start
+    moment = table.c.started_at if "started_at" in table.c else table.c.start
     within = [moment >= span[0]] if span[0] else []
     if span[1] != math.inf:
         within.append(moment < span[1])

@@ -125,9 +125,8 @@ def _sums() -> list[Column[object]]:
 
 
 def _summed(period: str, size: int) -> list[Column[object]]:
-    """What ended calls are summed by; `start` are seconds, an unknown endpoint is the empty string."""
+    """What ended calls are summed by; an unknown endpoint is the empty string."""
     return [
-        Column("start", BigInteger, nullable=False),
         Column(period, String(size), nullable=False),
         Column("tenant_id", String(64), nullable=False),
         Column("key_id", String(64), nullable=False),
@@ -139,7 +138,7 @@ def _summed(period: str, size: int) -> list[Column[object]]:
 
 
 def _rolled(name: str, period: str, size: int) -> Table:
-    columns = _summed(period, size)
+    columns: list[Column[object]] = [Column("start", BigInteger, nullable=False), *_summed(period, size)]
     key = PrimaryKeyConstraint(*(column.name for column in columns))
     return Table(name, metadata, *columns, *_sums(), key, sqlite_with_rowid=False)
 
@@ -152,6 +151,7 @@ usage_late = Table(
     "usage_late",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("started_at", Double, nullable=False),
     *_summed("hour", 25),
     *_sums(),
 )
