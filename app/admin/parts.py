@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from app.admin.wishes import Wishes
     from app.store.audit import Audit
     from app.store.keys import StoredKeys
+    from app.store.reconcile import Reconciliation
     from app.store.reports import Reports
     from app.store.tenants import Tenants
     from app.telemetry.inflight import InFlightTable
@@ -31,6 +32,7 @@ class AdminParts:
     tenants: Tenants
     keys: StoredKeys
     reports: Reports
+    reconciliation: Reconciliation
     audit: Audit
     fleet: Fleet
     wishes: Wishes

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import BaseModel
 
 from app.admin.download import Download, as_csv, as_jsonl
-from app.admin.fields import Moment, Text
+from app.admin.fields import Moment, Span, Text
 from app.admin.pages import Listing, PageQuery, listing
 from app.admin.routes import Parts, guarded
 from app.store.reports import UsageFilter
+from app.store.sums import DAY
 from app.store.usage import COLUMNS
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ def router(parts: AdminParts) -> APIRouter:
     routes.get("/usage")(sum_usage)
     routes.get("/usage/requests")(list_calls)
     routes.get("/usage/export", response_model=None)(export_calls)
+    routes.get("/usage/reconcile")(reconcile)
     return routes
 
 
@@ -63,6 +66,15 @@ class ExportQuery(UsageQuery, frozen=True):
     format: Literal["csv", "jsonl"] = "jsonl"
 
 
+class ReconcileQuery(BaseModel, frozen=True, extra="forbid"):
+    """Whole quarters of an hour, the last day's if not given; `step` divides the span."""
+
+    endpoint: Text | None = None
+    start: Moment | None = None
+    end: Moment | None = None
+    step: Span | None = None
+
+
 async def sum_usage(query: Annotated[SumsQuery, Query()], parts: Parts) -> Listing[dict[str, Any]]:
     """One row per group; open calls are in none. Hours and days are those of the ledger's timezone."""
     groups = [name.strip() for given in query.group_by for name in given.split(",") if name.strip()]
@@ -80,6 +92,14 @@ async def export_calls(query: Annotated[ExportQuery, Query()], parts: Parts) -> 
     if query.format == "csv":
         return Download(as_csv(rows, SHOWN), "usage.csv", "text/csv; charset=utf-8")
     return Download(as_jsonl(rows), "usage.jsonl", "application/jsonl")
+
+
+async def reconcile(query: Annotated[ReconcileQuery, Query()], parts: Parts) -> Listing[dict[str, Any]]:
+    """Per span and endpoint: the ledger's tokens against those the engine itself counted."""
+    end = time.time() if query.end is None else query.end
+    start = end - DAY if query.start is None else query.start
+    rows = await parts.reconciliation.balances(start, end, query.endpoint, query.step)
+    return Listing(data=[row.row() for row in rows])
 
 
 def shown(row: UsageRow) -> dict[str, Any]:

@@ -19,7 +19,7 @@ COMMANDS = {
     "apply": ("app.cli.apply:apply", "Make the tenants what a file says."),
     "export": ("app.cli.apply:export", "Print the tenants as such a file."),
     "usage": ("app.cli.usage:usage", "Sum up the tokens that were used."),
-    "reconcile": ("app.cli.usage:reconcile", "Compare the ledger with the engines' own counters."),
+    "reconcile": ("app.cli.reconcile:reconcile", "Compare the ledger with the engines' own counters."),
     "prune": ("app.cli.usage:prune", "Delete the ledger's old rows."),
     "backup": ("app.cli.backup:backup", "Copy the SQLite database in use, with its secret, into a file."),
     "restore": ("app.cli.backup:restore", "Put such a file in the database's place."),

@@ -58,6 +58,10 @@ class Backend(Protocol):
         """`which`: tenant_id, key_id, model, endpoint, surface, start and end, as far as they matter."""
         ...
 
+    async def reconcile(self, which: Mapping[str, Any]) -> list[Document]:
+        """`which`: endpoint, start, end and step, as far as they matter."""
+        ...
+
     async def prune(self, before: float) -> int:
         """How many rows of the ledger were deleted."""
         ...

@@ -16,7 +16,9 @@ from app.store.keys import StoredKeys
 from app.store.location import Location
 from app.store.migrate import require_current
 from app.store.pepper import unlock
+from app.store.reconcile import Reconciliation
 from app.store.reports import Reports, UsageFilter
+from app.store.sums import DAY
 from app.store.tenants import Tenants
 
 if TYPE_CHECKING:
@@ -104,6 +106,12 @@ class Local:
 
     async def usage(self, which: Mapping[str, Any], group_by: Sequence[str]) -> list[Document]:
         return await self._reports.summary(UsageFilter(**which), group_by)
+
+    async def reconcile(self, which: Mapping[str, Any]) -> list[Document]:
+        end = which.get("end", self._clock.time())
+        span = (which.get("start", end - DAY), end)
+        found = await Reconciliation(self._database).balances(*span, which.get("endpoint"), which.get("step"))
+        return [balance.row() for balance in found]
 
     async def prune(self, before: float) -> int:
         pruned = await self._reports.prune(before)

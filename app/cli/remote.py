@@ -72,6 +72,11 @@ class Remote:
         rows: list[Document] = answer["data"]
         return rows
 
+    async def reconcile(self, which: Mapping[str, Any]) -> list[Document]:
+        answer = await self._ask("GET", "/usage/reconcile", query=which)
+        rows: list[Document] = answer["data"]
+        return rows
+
     async def prune(self, before: float) -> int:
         raise Failed("the ledger is pruned in the database itself: run this without SLUICE_URL")
 

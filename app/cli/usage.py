@@ -1,4 +1,4 @@
-"""sluice usage, reconcile and prune: the ledger, summed up and kept short."""
+"""sluice usage and prune: the ledger, summed up and kept short."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.backend import Backend, Document, ask, find_tenant
-from app.cli.failure import Failed
 from app.cli.options import config_option, json_option, moment
+from app.cli.reconcile import reconcile
 from app.cli.tables import show
 from app.settings import load
 
@@ -77,16 +77,10 @@ def usage(
 
 
 @click.command()
-def reconcile() -> None:
-    """Compare the ledger with the engines' own counters; not implemented yet."""
-    raise Failed("reconcile is not implemented yet")
-
-
-@click.command()
 @click.option("--before", metavar="WHEN", help="2026-01-01, or 400d ago; else ledger.retention.")
 @config_option
 def prune(config: Path | None, before: str | None) -> None:
-    """Delete the ledger's rows of calls that began before WHEN.
+    """Delete the ledger's rows of calls that began before WHEN; sums keep what they used.
 
     Example: sluice prune --before 400d
     """

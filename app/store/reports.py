@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # A year of a busy ledger takes a while to sum.
 PATIENCE = 60.0
+PRUNE_EVERY = 3600.0
 _CHUNK = 1000
 _PRUNED = 5000
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
     Sums = tuple[Any, ...]
 
+EVERY = 60.0
+LAG = 300.0
+"""Seconds that most calls have ended in: what ends later is added one by one."""
+
 PATIENCE = 60.0
 PORTION = 50_000
 """Calls taken in at once, or one second's, however many these are."""

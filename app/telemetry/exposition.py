@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prometheus_client import (
     CollectorRegistry,
@@ -35,6 +35,17 @@ _TOKENS = (
 _STATES = ("closed", "open", "half_open")
 
 
+class Balance(Protocol):
+    """The ledger against an endpoint's own counters, where these were looked at."""
+
+    @property
+    def endpoint(self) -> str: ...
+    @property
+    def gaps(self) -> Mapping[str, int]: ...
+    @property
+    def overbooked(self) -> Mapping[str, int]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Readings:
     """Asked at each scrape; a part that is not there leaves its metrics out.
@@ -52,6 +63,7 @@ class Readings:
     shared_limits_up: Callable[[], bool] | None = None
     loop_lag: Callable[[], float] | None = None
     reload_successful: Callable[[], bool] | None = None
+    balances: Callable[[], Iterable[Balance]] | None = None
 
 
 class Metrics(Collector):
@@ -92,6 +104,8 @@ class Metrics(Collector):
             yield gauge("inflight_requests", "Calls under way.", ("model",), by_model)
         if self._readings.fleet is not None:
             yield from _fleet(self._readings.fleet())
+        if self._readings.balances is not None:
+            yield from _reconciled(self._readings.balances())
         build = {tuple(self._build.values()): 1.0}
         yield gauge("build_info", "This build; always 1.", tuple(self._build), build)
 
@@ -159,3 +173,13 @@ def _fleet(status: Mapping[str, Any]) -> Iterator[Metric]:
     ):
         series = {(row["name"],): row[field] for row in rows if row[field] is not None}
         yield gauge(f"endpoint_{name}", text, ("endpoint",), series)
+
+
+def _reconciled(balances: Iterable[Balance]) -> Iterator[Metric]:
+    kept = list(balances)
+    labels = ("endpoint", "kind")
+    gaps = {(balance.endpoint, kind): gap for balance in kept for kind, gap in balance.gaps.items()}
+    yield gauge("reconcile_gap_tokens", "What the engine counted more than the ledger.", labels, gaps)
+    over = {(balance.endpoint, kind): much for balance in kept for kind, much in balance.overbooked.items()}
+    text = "What the ledger holds more than the engine can have made; 0 is right."
+    yield gauge("reconcile_overbooked_tokens", text, labels, over)

@@ -1,4 +1,4 @@
-"""Keeps the ledger in order: says that this gateway lives, ends dead ones' calls, forgets the old."""
+"""Keeps the ledger in order: says that this gateway lives, and ends dead ones' calls."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from app.store.orphans import DEAD_AFTER, HEARTBEAT
 if TYPE_CHECKING:
     from app.core.clock import Clock
     from app.store.orphans import Orphans
-    from app.store.reports import Reports
-
-PRUNE_EVERY = 3600.0
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +24,9 @@ class Upkeep:
     gives them the time to say that they live before he ends their calls.
     """
 
-    def __init__(self, orphans: Orphans, reports: Reports, clock: Clock, retention: float) -> None:
+    def __init__(self, orphans: Orphans, clock: Clock) -> None:
         self._orphans = orphans
-        self._reports = reports
         self._clock = clock
-        self._retention = retention
-        self._pruned_at = clock.monotonic()
         self._judges_from = 0.0
         self._task: asyncio.Task[None] | None = None
 
@@ -65,11 +59,7 @@ class Upkeep:
         except StorageUnavailable:
             self._judges_from = self._clock.monotonic() + DEAD_AFTER
             raise
-        now = self._clock.monotonic()
-        if now >= self._judges_from:
+        if self._clock.monotonic() >= self._judges_from:
             closed = await self._orphans.close()
             if closed:
                 logger.warning("%d calls of a dead gateway were closed as crashed", closed)
-        if now - self._pruned_at >= PRUNE_EVERY:
-            self._pruned_at = now
-            await self._reports.prune(self._clock.time() - self._retention)

@@ -1,4 +1,4 @@
-"""Scrapes: how busy endpoints say they are; routing does without when they do not say it."""
+"""Scrapes: how busy endpoints say they are, and what they counted; routing does without when they say nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.core.units import Seconds
 from app.upstream.control import UnansweredError
 from app.upstream.prometheus_text import samples
 from app.upstream.rounds import Rounds
-from app.upstream.scraped import Scraped
+from app.upstream.scraped import Scraped, TokenCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from app.upstream.control import Control
     from app.upstream.endpoint import LiveEndpoint
     from app.upstream.fleet import Fleet
+
+    Counted = Callable[[str, list[TokenCount]], object]
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,13 @@ OLD_KV_USAGE = "vllm:gpu_cache_usage_perc"
 """The name up to vLLM 0.10; that release has both."""
 
 NAMES = frozenset({RUNNING, WAITING, KV_USAGE, OLD_KV_USAGE})
+
+PROMPT = "vllm:prompt_tokens"
+COMPLETION = "vllm:generation_tokens"
+COUNTS = frozenset(f"{name}_{kind}" for name in (PROMPT, COMPLETION) for kind in ("total", "created"))
+
+_MOST = 2**53
+_LONGEST_NAME = 256
 
 STALE_AFTER = 3
 """Intervals without an answer after which figures are forgotten."""
@@ -57,8 +66,10 @@ class Scraper:
         clock: Clock,
         options: ScrapeOptions,
         jitter: Callable[[], float] = random.random,
+        counted: Counted = lambda endpoint, counts: None,
     ) -> None:
-        visits = partial(Scrape, control=control, clock=clock, options=options)
+        """`counted` hears, after each scrape, the endpoint's name and what it says it counted."""
+        visits = partial(Scrape, control=control, clock=clock, options=options, counted=counted)
         self._rounds = Rounds(fleet, visits, clock, jitter)
 
     def start(self) -> None:
@@ -81,12 +92,19 @@ class Scrape:
     """One endpoint's row of scrapes; says once when they begin to fail and once when they work again."""
 
     def __init__(
-        self, endpoint: LiveEndpoint, *, control: Control, clock: Clock, options: ScrapeOptions
+        self,
+        endpoint: LiveEndpoint,
+        *,
+        control: Control,
+        clock: Clock,
+        options: ScrapeOptions,
+        counted: Counted = lambda endpoint, counts: None,
     ) -> None:
         self._endpoint = endpoint
         self._control = control
         self._clock = clock
         self._options = options
+        self._counted = counted
         self._trouble: str | None = None
 
     async def __call__(self) -> float:
@@ -100,7 +118,9 @@ class Scrape:
             if trouble is None:
                 now = self._clock.monotonic()
                 stale_at = now + STALE_AFTER * self._options.interval
-                self._endpoint.scraped = read_load(body.decode(errors="replace"), now, stale_at)
+                page = body.decode(errors="replace")
+                self._endpoint.scraped = read_load(page, now, stale_at)
+                self._counted(self._endpoint.name, read_counts(page))
         if (trouble is None) != (self._trouble is None):
             logger.warning("metrics of endpoint %s: %s", self._endpoint.name, trouble or "back")
         self._trouble = trouble
@@ -121,3 +141,18 @@ def read_load(text: str, now: float, stale_at: float) -> Scraped:
         scraped_at=now,
         stale_at=stale_at,
     )
+
+
+def read_counts(text: str) -> list[TokenCount]:
+    """One for each engine and model; a counter that is missing is at 0, `life` is the younger one's."""
+    found: dict[str, dict[str, float]] = {}
+    for sample in samples(text, COUNTS):
+        if 0 <= sample.value < _MOST:
+            series = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            found.setdefault(series[:_LONGEST_NAME], {})[sample.name] = sample.value
+    counts = []
+    for series, values in sorted(found.items()):
+        lives = [values[f"{name}_created"] for name in (PROMPT, COMPLETION) if f"{name}_created" in values]
+        totals = [int(values.get(f"{name}_total", 0)) for name in (PROMPT, COMPLETION)]
+        counts.append(TokenCount(series, max(lives, default=None), *totals))
+    return counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +18,12 @@ class Scraped:
 
 
 NOTHING = Scraped()
+
+
+class TokenCount(NamedTuple):
+    """What one engine counted of one model since `life` began (wall clock; None = it does not say)."""
+
+    series: str
+    life: float | None
+    prompt: int
+    completion: int

@@ -71,7 +71,7 @@ async def build(
         transport=transport,
         control=control,
         prober=Prober(fleet, control, clock, settings.health),
-        scraper=Scraper(fleet, control, clock, settings.scrape),
+        scraper=Scraper(fleet, control, clock, settings.scrape, counted=storage.engines.heard),
         catalog=catalog,
         inference=Inference(
             gateway,

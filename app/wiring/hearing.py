@@ -50,6 +50,7 @@ class Hearing:
             shared_limits_up=None if shared is None else lambda: shared.up,
             loop_lag=lambda: self.lag.worst,
             reload_successful=reload_successful,
+            balances=lambda: storage.reconciliation.latest,
         )
         return Metrics(self.calls, readings, {"version": __version__}, self.observers.flush)
 

@@ -23,6 +23,7 @@ def operate(house: House) -> AdminParts:
         tenants=storage.tenants,
         keys=storage.stored_keys,
         reports=storage.reports,
+        reconciliation=storage.reconciliation,
         audit=storage.audit,
         fleet=house.fleet,
         wishes=Wishes(storage.intents, storage.changes, house.fleet, house.clock),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.core.errors import StorageUnavailable
 from app.settings import prices
 from app.state.memory import MemoryCounters
 from app.store.audit import Audit
 from app.store.changes import Changes
 from app.store.database import Database
+from app.store.engines import EngineCounts
 from app.store.intents import Intents
 from app.store.journal import Journal
 from app.store.keys import StoredKeys
@@ -20,6 +23,7 @@ from app.store.lookup import KeyLookup
 from app.store.migrate import prepare
 from app.store.orphans import Orphans, gateway_id
 from app.store.pepper import sha256, unlock
+from app.store.reconcile import Reconciliation
 from app.store.reports import Reports
 from app.store.tenants import Tenants
 from app.store.usage import UsageRows
@@ -35,6 +39,7 @@ from app.tenancy.pricing import Pricing
 from app.tenancy.recount import Recount
 from app.tenancy.storing import Storing
 from app.tenancy.upkeep import Upkeep
+from app.wiring.chores import store_chores
 from app.wiring.counters import open_shared
 
 if TYPE_CHECKING:
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
     from app.state.redis import RedisCounters
     from app.store.pepper import Pepper
+    from app.tenancy.chores import Chores
 
 
 @dataclass(slots=True)
@@ -70,6 +76,9 @@ class Storage:
     recount: Recount
     calendar: Calendar
     upkeep: Upkeep
+    engines: EngineCounts
+    reconciliation: Reconciliation
+    chores: Chores
     pepper: Pepper
     clock: Clock
 
@@ -84,6 +93,7 @@ class Storage:
         await self.changes.look()
         self.changes.start()
         self.ledger.start()
+        self.chores.start()
 
     @property
     def store_up(self) -> bool:
@@ -95,6 +105,9 @@ class Storage:
         return self.pepper.digest(sha256(f"cache salt of {tenant.id}"))[:32]
 
     async def aclose(self) -> None:
+        await self.chores.aclose()
+        with suppress(StorageUnavailable):
+            await self.engines.keep()
         if self.shared is not None:
             await self.shared.aclose()
         await self.ledger.aclose()
@@ -133,10 +146,10 @@ async def open_storage(
     rows = JournaledRows(storing, journal, drain, clock, straight=settings.ledger.commit == "store")
     calendar = Calendar(settings.ledger.timezone)
     shared = open_shared(settings, clock, gateway)
-    reports = Reports(database)
     limiter = Limiter(shared or MemoryCounters(clock), clock, calendar)
     recount = Recount(database, lookup, limiter, calendar, clock)
     changes.subscribe("tenants", recount.hear)
+    engines, reconciliation = EngineCounts(database, clock), Reconciliation(database)
     entries = Entries(Pricing(prices(settings)), calendar, gateway)
     return Storage(
         database=database,
@@ -147,7 +160,7 @@ async def open_storage(
         keys=OpenDirectory() if settings.auth.mode == "open" else known,
         audit=Audit(database, clock),
         intents=Intents(database, changes, clock),
-        reports=reports,
+        reports=Reports(database),
         ledger=StoreLedger(rows, entries, clock, settings.ledger, committed),
         storing=storing,
         journal=journal,
@@ -156,7 +169,10 @@ async def open_storage(
         recount=recount,
         shared=shared,
         calendar=calendar,
-        upkeep=Upkeep(Orphans(database, clock, gateway), reports, clock, settings.ledger.retention),
+        upkeep=Upkeep(Orphans(database, clock, gateway), clock),
+        engines=engines,
+        reconciliation=reconciliation,
+        chores=store_chores(database, engines, reconciliation, clock, settings.ledger.retention),
         pepper=pepper,
         clock=clock,
     )

@@ -16,6 +16,7 @@ from app.api import me, problems
 from app.core.errors import InvalidKey, StorageUnavailable
 from app.state.memory import MemoryCounters
 from app.store.changes import Changes
+from app.store.reconcile import Reconciliation
 from app.telemetry.decisions import DecisionLog
 from app.telemetry.inflight import InFlightTable
 from app.tenancy.calendar import Calendar
@@ -42,7 +43,7 @@ async def operated(url):
         keys = Keys(stores.lookup, stores.changes, PEPPER, clock)
         parts = AdminParts(
             Access(lambda: [Token.of("root", "admin", ADMIN)], clock), stores.tenants, stores.keys, stores.reports,
-            stores.audit, fleet, Wishes(stores.intents, stores.changes, fleet, clock), InFlightTable(clock),
+            Reconciliation(stores.database), stores.audit, fleet, Wishes(stores.intents, stores.changes, fleet, clock), InFlightTable(clock),
             DecisionLog().explain, print, no_reload, dict,
         )  # fmt: skip
         app = FastAPI(redirect_slashes=False)

@@ -14,6 +14,7 @@ from app.admin.parts import AdminParts
 from app.admin.wishes import Wishes
 from app.api import problems
 from app.core.errors import InvalidKey
+from app.store.reconcile import Reconciliation
 from app.telemetry.decisions import DecisionLog
 from app.telemetry.inflight import InFlightTable
 from app.upstream.fleet import Fleet
@@ -72,6 +73,7 @@ async def desk(folder):
             tenants=stores.tenants,
             keys=stores.keys,
             reports=stores.reports,
+            reconciliation=Reconciliation(stores.database),
             audit=stores.audit,
             fleet=fleet,
             wishes=wishes_of(stores, fleet),

@@ -9,7 +9,7 @@ import pytest
 
 from app.core.errors import StorageUnavailable
 from app.store.orphans import DEAD_AFTER, HEARTBEAT
-from app.tenancy.upkeep import PRUNE_EVERY, Upkeep
+from app.tenancy.upkeep import Upkeep
 from tests.clock import FakeClock
 
 
@@ -32,22 +32,14 @@ class Orphans:
         raise StorageUnavailable
 
 
-class Reports:
-    def __init__(self):
-        self.pruned = []
-
-    async def prune(self, before):
-        self.pruned.append(before)
-
-
 @pytest.fixture
 def parts():
-    clock, orphans, reports = FakeClock(), Orphans(), Reports()
-    return clock, orphans, reports, Upkeep(orphans, reports, clock, retention=1000)
+    clock, orphans = FakeClock(), Orphans()
+    return clock, orphans, Upkeep(orphans, clock)
 
 
 async def test_what_a_crash_left_open_is_closed_before_the_start_is_over(parts, caplog):
-    clock, orphans, _, upkeep = parts
+    clock, orphans, upkeep = parts
     with caplog.at_level(logging.WARNING):
         await upkeep.start()
     assert "2 calls of a dead gateway" in caplog.text
@@ -59,7 +51,7 @@ async def test_what_a_crash_left_open_is_closed_before_the_start_is_over(parts, 
 
 
 async def test_an_outage_or_a_bug_is_no_end_of_it(parts):
-    clock, orphans, _, upkeep = parts
+    clock, orphans, upkeep = parts
     await upkeep.start()
     for failure in (StorageUnavailable(), RuntimeError("a bug")):
         orphans.failure = failure
@@ -71,7 +63,7 @@ async def test_an_outage_or_a_bug_is_no_end_of_it(parts):
 
 
 async def test_after_an_outage_the_others_have_time_to_say_that_they_live(parts):
-    clock, orphans, _, upkeep = parts
+    clock, orphans, upkeep = parts
     await upkeep.start()
     orphans.failure = StorageUnavailable()
     await clock.run(HEARTBEAT)
@@ -83,15 +75,5 @@ async def test_after_an_outage_the_others_have_time_to_say_that_they_live(parts)
     await upkeep.aclose()
 
 
-async def test_old_rows_are_forgotten_once_an_hour(parts):
-    clock, _, reports, upkeep = parts
-    await upkeep.start()
-    await clock.run(PRUNE_EVERY - HEARTBEAT)
-    assert reports.pruned == []
-    await clock.run(HEARTBEAT)
-    assert reports.pruned == [clock.time() - 1000]
-    await upkeep.aclose()
-
-
 async def test_it_can_be_closed_without_having_been_started(parts):
-    await asyncio.wait_for(parts[3].aclose(), 1)
+    await asyncio.wait_for(parts[2].aclose(), 1)
