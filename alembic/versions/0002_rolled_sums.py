@@ -1,4 +1,4 @@
-"""Sums of the ledger by quarter of an hour and by day, and what the engines themselves counted.
+"""Sums of the ledger by quarter of an hour, hour and day, and what the engines themselves counted.
 
 Triggers note every change of a call that the sums hold already, whoever writes it, so that releases which
 know nothing of the sums keep them right.
@@ -28,7 +28,8 @@ _KEY = ("tenant_id", "key_id", "model", "endpoint", "surface", "state")
 
 
 def upgrade() -> None:
-    for name, period, size in (("usage_quarters", "hour", 25), ("usage_days", "day", 10)):
+    rolled = (("usage_quarters", "hour", 25), ("usage_hours", "hour", 25), ("usage_days", "day", 10))
+    for name, period, size in rolled:
         key = ("start", period, *_KEY)
         start = sa.Column("start", sa.BigInteger, nullable=False)
         columns = (start, *_summed(period, size), *_sums(), sa.PrimaryKeyConstraint(*key, name=f"pk_{name}"))
@@ -60,7 +61,7 @@ def downgrade() -> None:
         op.execute("DROP TRIGGER usage_ended ON usage")
         op.execute("DROP FUNCTION usage_ended()")
     op.execute("DELETE FROM counters WHERE name IN ('rolled', 'rolling')")
-    for table in ("engine_counts", "usage_late", "usage_days", "usage_quarters"):
+    for table in ("engine_counts", "usage_late", "usage_days", "usage_hours", "usage_quarters"):
         op.drop_table(table)
 
 

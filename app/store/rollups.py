@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, cast, delete, func, select, text, update
 
-from app.store.sums import DAY, OF_A_CALL, QUARTER, SUMS, ended, snapshot
-from app.store.tables import counters, usage, usage_days, usage_late, usage_quarters
+from app.store.sums import DAY, OF_A_CALL, QUARTER, SUMS, TABLES, ended, snapshot
+from app.store.tables import counters, usage, usage_late
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,14 +135,14 @@ async def _moved(connection: AsyncConnection, name: str, before: int, after: int
 
 
 async def _add(connection: AsyncConnection, sums: Iterable[Sums]) -> None:
-    quarters = _together(sums)
-    days = _together((row[0] // DAY * DAY, row[1][:10], *row[2:]) for row in quarters)
-    for table, rows in ((usage_quarters, quarters), (usage_days, days)):
-        if rows:
-            names = [column.name for column in table.columns]
-            await connection.execute(
-                text(_upsert(table)), [dict(zip(names, row, strict=True)) for row in rows]
-            )
+    rows = list(sums)
+    for size, table in sorted(TABLES.items()):
+        period = 10 if size == DAY else None
+        rows = _together((row[0] // size * size, row[1][:period], *row[2:]) for row in rows)
+        names = [column.name for column in table.columns]
+        values = [dict(zip(names, row, strict=True)) for row in rows]
+        if values:
+            await connection.execute(text(_upsert(table)), values)
 
 
 def _together(sums: Iterable[Sums]) -> list[Sums]:

@@ -1,7 +1,7 @@
-"""Sums of ended calls over any span of time, put together from days, quarters of an hour and single calls.
+"""Sums of ended calls over any span of time, put together from those of days, hours and quarters.
 
-Every call that arrived before the `rolled` mark is in the sums of its quarter and its day, or waits among
-the late ones to be added; every later call, and every call of a quarter that is cut, counts by its row.
+Every call that arrived before the `rolled` mark is in the sums of its quarter, hour and day, or waits
+among the late ones to be added; every later call, and every call of a quarter that is cut, counts by its row.
 Quarters suit every timezone: hours begin on one wherever one is.
 """
 
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, case, func, literal, or_, select, text, union_all
 
-from app.store.tables import counters, usage, usage_days, usage_late, usage_quarters
+from app.store.tables import counters, usage, usage_days, usage_hours, usage_late, usage_quarters
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Select, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from app.store.reports import UsageFilter
 
 QUARTER = 900
+HOUR = 3600
 DAY = 86_400
+TABLES = {DAY: usage_days, HOUR: usage_hours, QUARTER: usage_quarters}
+"""By the length of their sums, the coarsest first."""
 
 GROUPS = {
     "tenant": "tenant_id",
@@ -59,30 +62,39 @@ Span = tuple[float, float]
 class Pieces(NamedTuple):
     """Where the calls of a span are found, each once; spans begin with their first and end before their second.
 
-    `sums` is the span that days and quarters make up: what is late in it counts too.
+    `rolled` are sums by their length; what is late in `late` counts with them. `calls` count by their rows.
     """
 
-    days: Span | None
-    quarters: Sequence[Span]
-    sums: Span | None
+    rolled: Sequence[tuple[int, Span]]
+    late: Span | None
     calls: Sequence[Span]
 
 
-def pieces(start: float | None, end: float | None, rolled: int, *, by_day: bool) -> Pieces:
-    """None is no bound; `by_day`: days are fine enough. Sums of a running quarter or day end at `rolled`."""
+def pieces(start: float | None, end: float | None, rolled: int, *, coarsest: int = DAY) -> Pieces:
+    """None is no bound. Sums of a running quarter, hour or day end at `rolled`."""
     first, last = start or 0.0, math.inf if end is None else end
     begin = math.ceil(first / QUARTER) * QUARTER
     until = rolled if last >= rolled else int(last // QUARTER) * QUARTER
     if begin >= until:
-        return Pieces(None, [], None, [(first, last)])
+        return Pieces([], None, [(first, last)])
+    sizes = [size for size in TABLES if size <= coarsest]
     calls = [span for span in ((first, begin), (until, last)) if span[0] < span[1]]
-    days = (math.ceil(begin / DAY) * DAY, until // DAY * DAY)
-    if until == rolled:
-        days = (days[0], math.ceil(until / DAY) * DAY)
-    if not by_day or days[0] >= days[1]:
-        return Pieces(None, [(begin, until)], (begin, until), calls)
-    quarters = [span for span in ((begin, days[0]), (days[1], until)) if span[0] < span[1]]
-    return Pieces(days, quarters, (begin, until), calls)
+    return Pieces([*_divided(begin, until, sizes, running=until == rolled)], (begin, until), calls)
+
+
+def _divided(begin: int, until: int, sizes: Sequence[int], *, running: bool) -> Iterator[tuple[int, Span]]:
+    """As much as can be in the coarsest sums, the rest on both sides in finer ones."""
+    if begin >= until:
+        return
+    size, *finer = sizes
+    first = -(-begin // size) * size
+    last = -(-until // size) * size if running else until // size * size
+    if first >= last:
+        yield from _divided(begin, until, finer, running=running)
+        return
+    yield size, (first, last)
+    yield from _divided(begin, first, finer, running=False)
+    yield from _divided(last, until, finer, running=False)
 
 
 async def summed(
@@ -90,13 +102,11 @@ async def summed(
 ) -> list[dict[str, Any]]:
     """A row for each group, in the groups' order; without groups one row. Ask within a snapshot."""
     rolled = await connection.scalar(select(counters.c.value).where(counters.c.name == "rolled"))
-    found = pieces(which.start, which.end, rolled or 0, by_day="hour" not in groups)
-    parts = [_part(usage_quarters, span, which, groups) for span in found.quarters]
+    found = pieces(which.start, which.end, rolled or 0, coarsest=HOUR if "hour" in groups else DAY)
+    parts = [_part(TABLES[size], span, which, groups) for size, span in found.rolled]
     parts += [_part(usage, span, which, groups) for span in found.calls]
-    if found.days is not None:
-        parts.append(_part(usage_days, found.days, which, groups))
-    if found.sums is not None:
-        parts.append(_part(usage_late, found.sums, which, groups))
+    if found.late is not None:
+        parts.append(_part(usage_late, found.late, which, groups))
     every = union_all(*parts).subquery()
     names = [GROUPS[name] for name in groups]
     query = select(*(every.c[name] for name in names), *(_total(every.c[name]) for name in SUMS))

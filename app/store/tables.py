@@ -144,8 +144,10 @@ def _rolled(name: str, period: str, size: int) -> Table:
 
 
 usage_quarters = _rolled("usage_quarters", "hour", 25)
+usage_hours = _rolled("usage_hours", "hour", 25)
 usage_days = _rolled("usage_days", "day", 10)
 Index("ix_usage_quarters_tenant_id_start", usage_quarters.c.tenant_id, usage_quarters.c.start)
+Index("ix_usage_hours_tenant_id_start", usage_hours.c.tenant_id, usage_hours.c.start)
 Index("ix_usage_days_tenant_id_start", usage_days.c.tenant_id, usage_days.c.start)
 usage_late = Table(
     "usage_late",

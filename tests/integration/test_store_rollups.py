@@ -8,13 +8,14 @@ import math
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, update
+from sqlalchemy import delete, func, select, update
 
 from app.store import rollups as rolling
 from app.store.reports import UsageFilter
 from app.store.rollups import Rollups
-from app.store.sums import DAY, GROUPS, QUARTER, SUMS
-from app.store.tables import counters, usage, usage_days, usage_late, usage_quarters
+from app.store.spent import spent
+from app.store.sums import DAY, GROUPS, QUARTER, SUMS, TABLES
+from app.store.tables import counters, usage, usage_late
 from app.store.usage import UsageRow
 from app.tenancy.calendar import Calendar
 from tests.stores import opened, usage_row
@@ -184,7 +185,7 @@ class Book:
         self.rows.clear()
         self.pruned.clear()
         async with self.stores.database.write() as connection:
-            for table in (usage, usage_quarters, usage_days, usage_late):
+            for table in (usage, *TABLES.values(), usage_late):
                 await connection.execute(delete(table))
             await connection.execute(
                 update(counters).where(counters.c.name.in_(["rolled", "rolling"])).values(value=0)
@@ -221,3 +222,90 @@ def test_sums_are_those_of_the_calls_at_every_moment(store_url, portions):
 
         agrees()
         runner.run(manager.__aexit__(None, None, None))
+
+
+async def test_gateways_that_write_and_roll_at_once_lose_and_double_nothing(store_url, monkeypatch):
+    monkeypatch.setattr(rolling, "PORTION", 40)
+    monkeypatch.setattr(rolling, "_LATE", 30)
+    written = 0
+
+    async def write(stores, name):
+        nonlocal written
+        for turn in range(25):
+            moments = [T + (turn * 37 + n * 211) % 4000 for n in range(20)]
+            rows = [
+                usage_row(
+                    f"{name}-{turn}-{n}", started_at=moment, hour=CALENDARS[0].hour(moment), tenant_id=name
+                )
+                for n, moment in enumerate(moments)
+            ]
+            await stores.rows.write([row._replace(state="open") for row in rows[::2]])
+            await stores.rows.write(rows)
+            written += len(rows)
+
+    async def roll(stores, done):
+        rollups, until = Rollups(stores.database), T
+        while not done.is_set():
+            until += 150
+            await rollups.roll(until)
+
+    async with opened(store_url) as one, opened(store_url, migrated=False) as two:
+        done = asyncio.Event()
+        rolls = [asyncio.create_task(roll(stores, done)) for stores in (one, two)]
+        await asyncio.gather(write(one, "a"), write(two, "b"))
+        done.set()
+        await asyncio.gather(*rolls)
+        for _ in range(2):
+            (whole,) = await two.reports.summary()
+            assert (whole["requests"], whole["total_tokens"]) == (written, 30 * written) == (1000, 30_000)
+            assert [row["requests"] for row in await one.reports.summary(group_by=["tenant"])] == [500, 500]
+            await asyncio.gather(Rollups(one.database).reach(T + 5000), Rollups(two.database).reach(T + 5000))
+
+
+async def test_a_release_that_knows_of_no_sums_keeps_them_right(store_url):
+    """It writes rows and prunes them, as this release does without the sums."""
+    async with opened(store_url) as stores:
+        await Rollups(stores.database).reach(T + QUARTER)
+        await stores.rows.write(
+            [usage_row("a"), usage_row("b", state="open"), usage_row("c", finish="crashed")]
+        )
+        await stores.rows.write([usage_row("b", completion_tokens=5), usage_row("c", completion_tokens=7)])
+        async with stores.database.write() as connection:
+            await connection.execute(delete(usage).where(usage.c.call_id == "a"))
+        (row,) = await stores.reports.summary()
+        assert (row["requests"], row["completion_tokens"]) == (3, 32)
+
+
+async def test_sums_of_pruned_calls_stay_and_their_rows_do_not(store_url):
+    async with opened(store_url) as stores:
+        await stores.rows.write([usage_row("a", started_at=T), usage_row("b", started_at=T + DAY)])
+        assert await stores.reports.prune(T + 1) == 1
+        assert [row.call_id for row in (await stores.reports.page()).rows] == ["b"]
+        assert (await stores.reports.summary())[0]["requests"] == 2
+        assert len(await spent(stores.database, T - DAY, T - DAY)) == 1
+        assert (await stores.reports.summary(UsageFilter(start=T + QUARTER)))[0]["requests"] == 1
+
+
+async def test_pruning_what_is_to_come_leaves_the_marks_in_the_present(store_url):
+    async with opened(store_url) as stores:
+        assert await stores.reports.prune(T * 2) == 0
+        await stores.rows.write([usage_row("a", started_at=T)])
+        assert await stores.reports.prune(T * 2) == 1
+        assert await Rollups(stores.database)._marks() == (T + 1, T + 1)
+
+
+async def test_what_came_late_is_added_and_forgotten(store_url):
+    async with opened(store_url) as stores:
+        rollups = Rollups(stores.database)
+        await rollups.reach(T + QUARTER)
+        await stores.rows.write([usage_row("a"), usage_row("b")])
+        assert await count(stores, usage_late) == 2
+        await rollups.reach(T)
+        assert await count(stores, usage_late) == 0
+        assert [await count(stores, table) for table in TABLES.values()] == [1, 1, 1]
+        assert (await stores.reports.summary(group_by=["month"]))[0]["requests"] == 2
+
+
+async def count(stores, table):
+    async with stores.database.read() as connection:
+        return await connection.scalar(select(func.count()).select_from(table))

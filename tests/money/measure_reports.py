@@ -48,7 +48,7 @@ async def measure(url: str, rows: int, length: float) -> None:
     await rollups.reach(FIRST + length - 300)
     print(f"rolled up in {time.perf_counter() - began:.0f} s", flush=True)
     async with database.write(600.0) as connection:
-        for table in ("usage_quarters", "usage_days", "usage_late"):
+        for table in ("usage_quarters", "usage_hours", "usage_days", "usage_late"):
             print(f"{table}: {await connection.scalar(text(f'SELECT count(*) FROM {table}')):,} rows")
         await connection.execute(text("ANALYZE"))
     for groups in ([], ["tenant"], ["model"], ["day"], ["tenant", "model"], ["day", "tenant"], ["endpoint"]):

@@ -10,7 +10,7 @@ from tests.unit.admin.desk import SECRETS
 
 READS = [
     "/tenants", "/tenants/tnt_x", "/tenants/tnt_x/keys", "/keys/key_x", "/usage", "/usage/requests", "/usage/export",
-    "/fleet", "/inflight", "/requests/call-x", "/config", "/audit",
+    "/usage/reconcile",     "/fleet", "/inflight", "/requests/call-x", "/config", "/audit",
 ]  # fmt: skip
 CHANGES = [
     ("POST", "/tenants", "admin"), ("PATCH", "/tenants/tnt_x", "admin"), ("DELETE", "/tenants/tnt_x", "admin"),
