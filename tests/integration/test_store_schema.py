@@ -16,7 +16,9 @@ from app.store import migrate as migrations
 from app.store.database import Database
 from app.store.migrate import current, head, migrate, prepare, require_current
 from app.store.refusal import StoreRefusal
+from app.store.rollups import Rollups
 from app.store.tables import metadata
+from tests.stores import opened, usage_row
 
 pytest_plugins = ("tests.postgres",)
 
@@ -126,3 +128,28 @@ def test_an_installed_package_finds_its_own_migrations(tmp_path, monkeypatch):
     url = f"sqlite:///{tmp_path}/sluice.db"
     migrate(url)
     assert current(url) == head()
+
+
+def test_rows_of_the_former_schema_are_summed_up_and_survive_the_way_back(store_url):
+    migrate(store_url, "0001")
+
+    async def fill_as_before(name):
+        async with opened(store_url, migrated=False) as stores:
+            await stores.rows.write([usage_row(name), usage_row(f"{name}-open", state="open")])
+
+    async def summed():
+        async with opened(store_url, migrated=False) as stores:
+            found = [(await stores.reports.summary())[0]["requests"]]
+            await Rollups(stores.database).reach(usage_row("a").started_at + 1)
+            return [*found, (await stores.reports.summary())[0]["requests"]]
+
+    asyncio.run(fill_as_before("a"))
+    migrate(store_url)
+    assert asyncio.run(summed()) == [1, 1]
+    asyncio.run(fill_as_before("b"))
+    assert asyncio.run(summed()) == [2, 2]
+    migrate(store_url, "0001")
+    asyncio.run(fill_as_before("c"))
+    migrate(store_url)
+    assert differences(store_url) == []
+    assert asyncio.run(summed()) == [3, 3]

@@ -12,7 +12,8 @@ import pytest
 from app.store.backup import backup, restore
 from app.store.pepper import unlock
 from app.store.refusal import StoreRefusal
-from tests.stores import opened
+from app.store.rollups import Rollups
+from tests.stores import opened, usage_row
 
 
 @pytest.fixture
@@ -124,3 +125,40 @@ def test_only_a_present_sound_sqlite_database_is_backed_up(url, tmp_path):
     with pytest.raises(StoreRefusal, match="cannot be read"):
         backup(url, tmp_path / "b.tar")
     assert not (tmp_path / "b.tar").exists()
+
+
+async def test_a_backup_under_load_is_of_one_moment_and_its_sums_are_right(url, tmp_path):
+    elsewhere = f"sqlite:///{tmp_path}/there/sluice.db"
+    done = asyncio.Event()
+
+    async def write(stores):
+        turn = 0
+        while not done.is_set():
+            moments = [1_795_000_000.0 + 97 * n for n in range(turn, turn + 20)]
+            await stores.rows.write(
+                [usage_row(f"{turn}-{n}", started_at=moment) for n, moment in enumerate(moments)]
+            )
+            turn += 1
+
+    async def roll(stores):
+        until = 1_795_000_000.0
+        while not done.is_set():
+            until += 100
+            await Rollups(stores.database).roll(until)
+
+    async with opened(url) as stores:
+        await unlock(stores.database)
+        working = [asyncio.create_task(work(stores)) for work in (write, roll)]
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(backup, url, tmp_path / "backup.tar")
+        done.set()
+        await asyncio.gather(*working)
+    await asyncio.to_thread(restore, elsewhere, tmp_path / "backup.tar")
+    async with opened(elsewhere, migrated=False) as stores:
+        rows = [row async for row in stores.reports.export()]
+        (whole,) = await stores.reports.summary()
+        assert whole["requests"] == len(rows) > 0
+        await Rollups(stores.database).reach(1_796_000_000.0)
+        assert (await stores.reports.summary())[0] == whole
+        await stores.rows.write([*rows[:5], usage_row("after")])
+        assert (await stores.reports.summary())[0]["requests"] == len(rows) + 1
