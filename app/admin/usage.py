@@ -12,9 +12,8 @@ from app.admin.download import Download, as_csv, as_jsonl
 from app.admin.fields import Moment, Span, Text
 from app.admin.pages import Listing, PageQuery, listing
 from app.admin.routes import Parts, guarded
-from app.store.reports import UsageFilter
+from app.store.reports import SHOWN, UsageFilter
 from app.store.sums import DAY
-from app.store.usage import COLUMNS
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
     from app.admin.parts import AdminParts
     from app.store.usage import UsageRow
-
-SHOWN = tuple(name for name in COLUMNS if name not in ("hour", "gateway"))
-"""The fields of a row that concern anybody but the store."""
 
 
 def router(parts: AdminParts) -> APIRouter:

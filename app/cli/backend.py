@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from app.cli.failure import say
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
 Answer = TypeVar("Answer")
@@ -56,6 +56,10 @@ class Backend(Protocol):
 
     async def usage(self, which: Mapping[str, Any], group_by: Sequence[str]) -> list[Document]:
         """`which`: tenant_id, key_id, model, endpoint, surface, start and end, as far as they matter."""
+        ...
+
+    def calls(self, which: Mapping[str, Any]) -> AsyncIterator[Document]:
+        """The ledger's rows as they come, newest first; `which` as for `usage`."""
         ...
 
     async def reconcile(self, which: Mapping[str, Any]) -> list[Document]:

@@ -17,12 +17,12 @@ from app.store.location import Location
 from app.store.migrate import require_current
 from app.store.pepper import unlock
 from app.store.reconcile import Reconciliation
-from app.store.reports import Reports, UsageFilter
+from app.store.reports import SHOWN, Reports, UsageFilter
 from app.store.sums import DAY
 from app.store.tenants import Tenants
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from app.cli.backend import Document
@@ -106,6 +106,10 @@ class Local:
 
     async def usage(self, which: Mapping[str, Any], group_by: Sequence[str]) -> list[Document]:
         return await self._reports.summary(UsageFilter(**which), group_by)
+
+    async def calls(self, which: Mapping[str, Any]) -> AsyncIterator[Document]:
+        async for row in self._reports.export(UsageFilter(**which)):
+            yield {name: getattr(row, name) for name in SHOWN}
 
     async def reconcile(self, which: Mapping[str, Any]) -> list[Document]:
         end = which.get("end", self._clock.time())

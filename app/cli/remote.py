@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -10,7 +11,7 @@ from app.cli.failure import Failed
 from app.core.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from app.cli.backend import Document
 
@@ -71,6 +72,17 @@ class Remote:
         answer = await self._ask("GET", "/usage", query={**which, "group_by": ",".join(group_by)})
         rows: list[Document] = answer["data"]
         return rows
+
+    async def calls(self, which: Mapping[str, Any]) -> AsyncIterator[Document]:
+        try:
+            async with self._client.stream("GET", "/usage/export", params=dict(which)) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise Failed(self._refused(response))
+                async for line in response.aiter_lines():
+                    yield json.loads(line)
+        except httpx.HTTPError as error:
+            raise Failed(f"{self._url} broke off: {error}") from None
 
     async def reconcile(self, which: Mapping[str, Any]) -> list[Document]:
         answer = await self._ask("GET", "/usage/reconcile", query=which)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.cli.backend import Backend, Document, ask, find_tenant
+from app.cli.calls import calls
 from app.cli.options import config_option, json_option, moment
 from app.cli.reconcile import reconcile
 from app.cli.tables import show
@@ -93,6 +94,7 @@ def prune(config: Path | None, before: str | None) -> None:
     click.echo(f"deleted {ask(config, pruned)} rows")
 
 
+usage.add_command(calls)
 usage.add_command(reconcile)
 usage.add_command(prune)
 

@@ -12,7 +12,7 @@ from app.store.page import Page, bounded, decode_cursor, encode_cursor
 from app.store.rollups import Rollups
 from app.store.sums import GROUPS, ended, snapshot, summed
 from app.store.tables import usage
-from app.store.usage import UsageRow
+from app.store.usage import COLUMNS, UsageRow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from app.store.database import Database
 
 # A year of a busy ledger takes a while to sum.
+SHOWN = tuple(name for name in COLUMNS if name not in ("hour", "gateway"))
+"""The fields of a row that concern anybody but the store."""
+
 PATIENCE = 60.0
 PRUNE_EVERY = 3600.0
 _CHUNK = 1000

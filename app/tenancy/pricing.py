@@ -26,9 +26,14 @@ class Pricing:
     """Models without a price cost nothing."""
 
     def __init__(self, prices: Mapping[str, Price] | None = None) -> None:
+        self._prices: dict[str, tuple[float, float, float]] = {}
+        self.offer(prices or {})
+
+    def offer(self, prices: Mapping[str, Price]) -> None:
+        """From now on."""
         self._prices = {
             model: (price.prompt, price.prompt if price.cached is None else price.cached, price.completion)
-            for model, price in (prices or {}).items()
+            for model, price in prices.items()
         }
 
     def cost(self, model: str, usage: Usage) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from app import __version__
 from app.core.errors import InvalidKey, ShuttingDown
-from app.settings import ConfigError, fleet_plan, offered
+from app.settings import ConfigError, fleet_plan, offered, prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,6 +112,7 @@ class House:
         """
         self.fleet.apply(fleet_plan(settings))
         self.catalog.offer(offered(settings), settings.routing.default_model)
+        self.storage.pricing.offer(prices(settings))
         self.settings = settings
         self.reload_successful = True
         logger.info("the configuration was reloaded")

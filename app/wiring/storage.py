@@ -71,6 +71,7 @@ class Storage:
     storing: Storing
     journal: Journal
     drain: Drain
+    pricing: Pricing
     limiter: Limiter
     shared: RedisCounters | None
     recount: Recount
@@ -150,7 +151,8 @@ async def open_storage(
     recount = Recount(database, lookup, limiter, calendar, clock)
     changes.subscribe("tenants", recount.hear)
     engines, reconciliation = EngineCounts(database, clock), Reconciliation(database)
-    entries = Entries(Pricing(prices(settings)), calendar, gateway)
+    pricing = Pricing(prices(settings))
+    entries = Entries(pricing, calendar, gateway)
     return Storage(
         database=database,
         changes=changes,
@@ -168,6 +170,7 @@ async def open_storage(
         limiter=limiter,
         recount=recount,
         shared=shared,
+        pricing=pricing,
         calendar=calendar,
         upkeep=Upkeep(Orphans(database, clock, gateway), clock),
         engines=engines,

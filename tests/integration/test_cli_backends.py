@@ -16,7 +16,7 @@ from app.simulator import Simulator
 from app.store.audit import Audit
 from app.store.migrate import migrate
 from tests.house import DEFAULTS, running
-from tests.stores import opened
+from tests.stores import opened, usage_row
 
 
 @dataclass
@@ -218,3 +218,18 @@ async def test_usage_is_summed_by_group(sluice):
     (total,) = await sluice.told("usage", "--group-by", "")
     assert total["requests"] == 0
     assert (await sluice("usage", "--tenant", "nobody")).exit_code == 1
+
+
+async def test_rows_and_balances_come_from_either(sluice):
+    async with opened(sluice.url, migrated=False) as stores:
+        await stores.rows.write(
+            [usage_row("a", endpoint="gpu-x"), usage_row("b", endpoint="gpu-x", model="n")]
+        )
+    done = await sluice("usage", "calls", "--model", "n", "--format", "csv")
+    assert done.stdout.splitlines()[1].startswith("b,")
+    done = await sluice("usage", "calls", "--from", "nonsense")
+    assert done.exit_code == 2
+    (row,) = await sluice.told(
+        "reconcile", "--endpoint", "gpu-x", "--from", "2026-11-18T00:00", "--to", "2026-11-19T00:00"
+    )
+    assert (row["verdict"], row["completion_tokens"]) == ("unknown", 40)

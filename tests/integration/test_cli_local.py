@@ -156,6 +156,13 @@ def test_usage_is_filtered_grouped_and_written_in_each_format(sluice, used):
     )
 
 
+def test_the_rows_themselves_come_in_each_format(sluice, used):
+    rows = [json.loads(line) for line in sluice("usage", "calls").stdout.splitlines()]
+    assert sorted(row["call_id"] for row in rows) == ["1", "2", "3"]
+    done = sluice("usage", "calls", "--format", "csv", "--tenant", "a", "--from", "1d", "--model", "m")
+    assert [row["call_id"] for row in csv.DictReader(io.StringIO(done.stdout))] == ["1"]
+
+
 def test_old_rows_are_pruned_by_the_retention_or_by_a_moment(sluice, used):
     assert sluice("prune").stdout == "deleted 1 rows\n"
     assert sluice("usage", "prune", "--before", "0s").stdout == "deleted 2 rows\n"

@@ -7,7 +7,8 @@ import os
 import pytest
 
 from app.admin.download import as_csv, as_jsonl
-from app.admin.usage import SHOWN, shown
+from app.admin.usage import shown
+from app.store.reports import SHOWN
 from tests.money.many_rows import fill
 from tests.stores import opened
 

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from app.admin.usage import SHOWN
+from app.store.reports import SHOWN
 from tests.stores import usage_row
 
 T = 1_795_000_000.0
