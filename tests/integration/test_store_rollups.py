@@ -8,7 +8,7 @@ import math
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from app.store import rollups as rolling
 from app.store.reports import UsageFilter
@@ -309,3 +309,31 @@ async def test_what_came_late_is_added_and_forgotten(store_url):
 async def count(stores, table):
     async with stores.database.read() as connection:
         return await connection.scalar(select(func.count()).select_from(table))
+
+
+async def test_a_transaction_that_began_before_the_mark_moved_is_in_the_sums(postgres_url):
+    async with opened(postgres_url) as stores, opened(postgres_url, migrated=False) as others:
+        row = usage_row("slow", started_at=T - 10)
+        async with others.database.write() as connection:
+            await connection.execute(insert(usage).values(**row._asdict()))
+            rolls = asyncio.create_task(Rollups(stores.database).reach(T))
+            async with asyncio.timeout(10):
+                while (await Rollups(stores.database)._marks())[1] < T:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert not rolls.done()
+        await rolls
+        assert (await stores.reports.summary())[0]["requests"] == 1
+        assert await count(stores, TABLES[DAY]) == 1
+
+
+async def test_what_changes_while_a_portion_is_taken_in_counts_once(store_url):
+    async with opened(store_url) as stores:
+        book = Book(stores)
+        await stores.rows.write([usage_row("a", started_at=T - 10)])
+        await book.interrupt(T)
+        await stores.rows.write([usage_row("b", started_at=T - 20)])
+        for _ in range(2):
+            assert (await stores.reports.summary())[0]["requests"] == 2
+            await book.rollups.reach(T)
+        assert await count(stores, usage_late) == 0
