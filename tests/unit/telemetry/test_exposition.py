@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -136,3 +137,23 @@ def test_the_process_and_two_registries_beside_each_other():
     second = samples(everything())
     assert any(key[0] == "process_resident_memory_bytes" for key in first)
     assert first.keys() == second.keys()
+
+
+def test_the_ledgers_balance_with_the_engines_is_shown_by_kind_of_token():
+    @dataclass
+    class Balanced:
+        endpoint: str
+        gaps: dict[str, int]
+        overbooked: dict[str, int]
+
+    balances = [Balanced("gpu-a", {"prompt": 5, "completion": -9}, {"prompt": 0, "completion": 2})]
+    balances.append(Balanced("gpu-b", {}, {}))
+    values = samples(Metrics(CallMetrics(), Readings(balances=lambda: balances), {"version": "0.1.0"}))
+    found = {key: value for key, value in values.items() if key[0].startswith("sluice_reconcile")}
+    of_a = ("endpoint", "gpu-a")
+    assert found == {
+        ("sluice_reconcile_gap_tokens", of_a, ("kind", "prompt")): 5,
+        ("sluice_reconcile_gap_tokens", of_a, ("kind", "completion")): -9,
+        ("sluice_reconcile_overbooked_tokens", of_a, ("kind", "prompt")): 0,
+        ("sluice_reconcile_overbooked_tokens", of_a, ("kind", "completion")): 2,
+    }

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 import pytest
 
-from app.upstream.scrape import Scrape, ScrapeOptions, Scraper, read_load
-from app.upstream.scraped import NOTHING
+from app.upstream.scrape import Scrape, ScrapeOptions, Scraper, read_counts, read_load
+from app.upstream.scraped import NOTHING, TokenCount
 from tests.clock import FakeClock
 from tests.unit.upstream.engines import Engine, Engines
 from tests.unit.upstream.fleets import make_fleet, spec
@@ -109,3 +110,34 @@ async def test_another_status_is_trouble(clock: FakeClock, caplog: pytest.LogCap
     await scrape()
     assert "status 503" in caplog.text
     assert fleet.endpoints["a"].scraped == NOTHING
+
+
+def test_what_engines_counted_is_told_by_engine_and_model():
+    vectors = Path(__file__).parents[2] / "vectors" / "vllm"
+    (one,) = read_counts((vectors / "metrics_under_load.txt").read_text())
+    assert one == TokenCount("engine=0,model_name=tiny", 1.795164661930254e9, 7355, 62791)
+    two = read_counts((vectors / "metrics_dp2.txt").read_text())
+    assert two == [TokenCount(f"engine={rank},model_name=tiny", None, 33, 12) for rank in (0, 1)]
+
+
+def test_counts_that_cannot_be_are_passed_over():
+    page = "vllm:prompt_tokens_total NaN\nvllm:generation_tokens_total -1\nvllm:prompt_tokens_by_source_total 7\n"
+    assert read_counts(page) == []
+    assert read_counts("vllm:generation_tokens_total 3") == [TokenCount("", None, 0, 3)]
+
+
+async def test_every_scrape_tells_what_was_counted(clock: FakeClock, engines: Engines):
+    heard = []
+    fleet = make_fleet(spec("a"), clock=clock)
+    scrape = Scrape(
+        fleet.endpoints["a"],
+        control=engines.control(clock),
+        clock=clock,
+        options=ScrapeOptions(),
+        counted=lambda endpoint, counts: heard.append((endpoint, counts)),
+    )
+    engines["a"].metrics = 'vllm:prompt_tokens_total{engine="0"} 5\n'
+    await scrape()
+    engines["a"].broken.add("/metrics")
+    await scrape()
+    assert heard == [("a", [TokenCount("engine=0", None, 5, 0)])]
