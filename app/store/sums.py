@@ -73,7 +73,7 @@ class Pieces(NamedTuple):
 def pieces(start: float | None, end: float | None, rolled: int, *, coarsest: int = DAY) -> Pieces:
     """None is no bound. Sums of a running quarter, hour or day end at `rolled`."""
     first, last = start or 0.0, math.inf if end is None else end
-    begin = math.ceil(first / QUARTER) * QUARTER
+    begin = -int(-first // QUARTER) * QUARTER
     until = rolled if last >= rolled else int(last // QUARTER) * QUARTER
     if begin >= until:
         return Pieces([], None, [(first, last)])
