@@ -130,6 +130,7 @@ async def test_a_hang_up_is_billed_what_the_engine_had_sent():
         live = gateway.house.hearing.inflight._calls.values()
         await until(lambda: [call for call, _ in live if call.counted[0].completion == 7])
         caller.hang_up()
+        await until(lambda: not live)
         row = await gateway.row()
         (record,) = calls(simulator)
         assert (row.state, row.usage_source, row.finish) == ("settled", "upstream", "hang_up")
