@@ -44,9 +44,20 @@ def decode_cursor(cursor: str, *types: type) -> tuple[Any, ...]:
         values = json.loads(base64.b64decode(cursor.encode(), altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, RecursionError):
         values = None
-    if not isinstance(values, list) or [type(value) for value in values] != list(types):
+    if (
+        not isinstance(values, list)
+        or [type(value) for value in values] != list(types)
+        or not all(map(_storable, values))
+    ):
         raise InvalidRequest("This cursor is not one that a list gave out.", param="cursor")
     return tuple(values)
+
+
+def _storable(value: Any) -> bool:
+    """Whether both databases can compare a column with it."""
+    if isinstance(value, str):
+        return value.isprintable()
+    return bool(abs(value) < 2**63)
 
 
 def cut(rows: list[Row], limit: int, *position: str) -> Page[Row]:
