@@ -16,6 +16,7 @@ import click
 
 from app.cli.failure import Failed
 from app.cli.greeting import Greeting
+from app.cli.lazy import loading
 from app.cli.simulated import simulated
 from app.settings import Settings, load
 
@@ -64,8 +65,9 @@ def demo(
 
 
 def _serve(port: int, urls: Sequence[str], api_key: str | None, *, simulated_ones: bool) -> int:
-    from app.cli.running import run_house
-    from app.telemetry.logs import configure_logging
+    with loading():
+        from app.cli.running import run_house
+        from app.telemetry.logs import configure_logging
 
     token = secrets.token_hex(20)
     settings = _settings(port, urls, api_key or None, token)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from app.cli.lazy import loading
 from app.cli.options import config_option, yes_open_option
 
 if TYPE_CHECKING:
@@ -39,9 +40,10 @@ def serve(
 
     Example: sluice serve --config sluice.yaml --port 9000
     """
-    from app.cli.running import run_house
-    from app.settings import load
-    from app.telemetry.logs import configure_logging
+    with loading():
+        from app.cli.running import run_house
+        from app.settings import load
+        from app.telemetry.logs import configure_logging
 
     flags = {"server": {"host": host, "port": port}, "ops": {"host": ops_host, "port": ops_port}}
     reread = partial(load, config, flags, yes_open=yes_open, workers=workers)

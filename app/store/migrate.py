@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alembic.config import Config
@@ -15,6 +14,7 @@ from sqlalchemy import text
 
 from alembic import command
 from app.core.errors import StorageUnavailable
+from app.store import schema
 from app.store.database import Database, DatabaseOptions
 from app.store.location import Location
 from app.store.refusal import StoreRefusal
@@ -117,11 +117,7 @@ def _scripts() -> ScriptDirectory:
 
 
 def _config() -> Config:
-    """The scripts lie in the package of an installed wheel, at the root of a clone."""
-    here = Path(__file__).resolve()
-    packaged = here.parent / "alembic"
     config = Config()
-    scripts = packaged if packaged.is_dir() else here.parents[2] / "alembic"
-    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    config.set_main_option("script_location", str(schema.scripts()).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config

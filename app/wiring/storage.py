@@ -20,11 +20,11 @@ from app.store.journal import Journal
 from app.store.keys import StoredKeys
 from app.store.living import living
 from app.store.lookup import KeyLookup
-from app.store.migrate import prepare
 from app.store.orphans import Orphans, gateway_id
 from app.store.pepper import sha256, unlock
 from app.store.reconcile import Reconciliation
 from app.store.reports import Reports
+from app.store.schema import up_to_date
 from app.store.tenants import Tenants
 from app.store.usage import UsageRows
 from app.tenancy.calendar import Calendar
@@ -126,7 +126,9 @@ async def open_storage(
     Raises StoreRefusal when the database is of another schema or another secret, or the journal unusable.
     """
     url = settings.database_url.get_secret_value()
-    if worker is None:
+    if worker is None and not await up_to_date(url):
+        from app.store.migrate import prepare
+
         await asyncio.to_thread(prepare, url)
     database = Database(url)
     await database.connect()

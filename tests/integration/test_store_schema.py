@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import text
 
-from app.store import migrate as migrations
+from app.store import schema
 from app.store.database import Database
 from app.store.migrate import current, head, migrate, prepare, require_current
 from app.store.refusal import StoreRefusal
@@ -50,6 +50,18 @@ def test_the_migrations_make_exactly_the_tables(store_url):
     migrate(store_url)
     assert differences(store_url) == []
     assert current(store_url) == head()
+
+
+async def test_a_database_is_up_to_date_when_it_has_been_migrated_and_not_before(store_url):
+    assert not await schema.up_to_date(store_url)
+    await asyncio.to_thread(migrate, store_url)
+    assert await schema.up_to_date(store_url)
+    await asyncio.to_thread(migrate, store_url, "base")
+    assert not await schema.up_to_date(store_url)
+
+
+def test_the_newest_migration_is_the_one_with_the_highest_number():
+    assert schema.newest() == head()
 
 
 def test_migrating_twice_is_migrating_once(store_url):
@@ -123,8 +135,8 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path):
 
 def test_an_installed_package_finds_its_own_migrations(tmp_path, monkeypatch):
     package = tmp_path / "app" / "store"
-    shutil.copytree(Path(migrations.__file__).parents[2] / "alembic", package / "alembic")
-    monkeypatch.setattr(migrations, "__file__", str(package / "migrate.py"))
+    shutil.copytree(schema.scripts(), package / "alembic")
+    monkeypatch.setattr(schema, "__file__", str(package / "schema.py"))
     url = f"sqlite:///{tmp_path}/sluice.db"
     migrate(url)
     assert current(url) == head()
