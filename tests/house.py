@@ -49,6 +49,12 @@ DEFAULTS: dict[str, Any] = {
     "resilience": {"timeouts": {"connect": 1, "first_byte": 2, "idle": 2, "total": 10, "stream_total": 20}},
 }
 
+PATIENT = {
+    "timeouts": {"connect": 20, "first_byte": 60, "idle": 60, "total": 60, "stream_total": 60},
+    "breaker": {"wait_in_open": 600, "max_wait_in_open": 600},
+}
+"""For crowds: a machine that is busy with other things is no fault of an endpoint."""
+
 
 @dataclass
 class Row:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 STRIDE = 30.0
 """Seconds a timer runs at most: a later, shorter limit above that finds it early enough and sets no other."""
 
+LATE = 0.05
+"""Seconds from which on a timer is late because the event loop was held up."""
+
 _NEVER = float("inf")
 
 Positive = Annotated[Seconds, Field(gt=0)]
@@ -64,10 +67,14 @@ class Deadline:
     There is an outer limit, `until`, and an inner one, `watch`, which `touch` begins anew. Either as a
     context manager, which raises the limit's error in place of its own CancelledError, or by `start`,
     `verdict` and `stop` in the same task. Somebody else's cancellation always wins, whichever came first.
+
+    A loop that was held up finds the inner limit over before it has looked for the bytes that came meanwhile:
+    it looks for as long as it was late by, once for each `watch`.
     """
 
     __slots__ = (
-        "_cancelling", "_clock", "_due", "_inner", "_outer", "_over", "_since", "_span", "_task", "_timer", "_until",
+        "_cancelling", "_clock", "_due", "_inner", "_outer", "_over", "_since", "_span", "_spared", "_task", "_timer",
+        "_until",
     )  # fmt: skip
 
     def __init__(self, clock: Clock) -> None:
@@ -80,6 +87,7 @@ class Deadline:
         self._outer: type[GatewayError] | None = None
         self._since = 0.0
         self._span = _NEVER
+        self._spared = False
         self._inner: type[GatewayError] | None = None
         self._over: type[GatewayError] | None = None
 
@@ -102,6 +110,7 @@ class Deadline:
         """The inner limit, counted from now, in place of the one before; None for no inner limit."""
         now = self._clock.monotonic()
         self._since, self._span, self._inner = now, _NEVER if seconds is None else seconds, error
+        self._spared = False
         self._arm(now)
 
     def touch(self, now: float) -> None:
@@ -155,6 +164,11 @@ class Deadline:
         self._timer = None
         now = self._clock.monotonic()
         inner = self._since + self._span
+        late = now - self._due
+        if inner <= now and late > LATE and not self._spared:
+            self._spared = True
+            self._since = now - max(0.0, self._span - late)
+            inner = self._since + self._span
         if self._task is None or now < min(self._until, inner):
             self._arm(now)
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from contextlib import suppress
 from itertools import chain
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import asyncpg
 
 from app.core.errors import StorageUnavailable
+from app.core.patience import within
 from app.store.sqlite import SqliteThread
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class PostgresBatch:
 
     async def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with within(self._timeout):
                 connection = self._connection
                 if connection is None or connection.is_closed():
                     connection = self._connection = await connect(self._dsn, self._timeout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,6 +13,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.core.errors import StorageUnavailable
+from app.core.patience import within
 from app.core.units import Seconds
 from app.store.batch import POSTGRES_FAILURES, connect
 from app.store.location import Location
@@ -97,7 +97,7 @@ class Database:
     @asynccontextmanager
     async def _transaction(self, engine: AsyncEngine, limit: float | None) -> AsyncIterator[AsyncConnection]:
         try:
-            async with asyncio.timeout(limit or self.options.timeout), engine.begin() as connection:
+            async with within(limit or self.options.timeout), engine.begin() as connection:
                 yield connection
         except IntegrityError:
             raise

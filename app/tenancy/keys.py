@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from app.store.changes import Changes
     from app.store.lookup import KeyLookup
     from app.store.pepper import Pepper
+
+logger = logging.getLogger(__name__)
 
 # An answer that a refresh overtook is asked again; under a storm of changes it is used, but not kept.
 _TRIES = 3
@@ -66,6 +69,7 @@ class Keys:
         self._asked: dict[bytes, asyncio.Task[Key]] = {}
         self._version = 0
         self._refreshes = 0
+        self._failing = False
         changes.subscribe("tenants", self.refresh)
 
     def known(self, secret: str) -> Key | None:
@@ -160,5 +164,13 @@ class Keys:
 
     def _answered(self, secret: bytes, task: asyncio.Task[Key]) -> None:
         del self._asked[secret]
-        if not task.cancelled():
-            task.exception()
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, StorageUnavailable) == self._failing:
+            return
+        self._failing = not self._failing
+        if self._failing and error is not None:
+            logger.warning("keys cannot be looked up: %r", error.__cause__ or error)
+        else:
+            logger.warning("keys are looked up again")

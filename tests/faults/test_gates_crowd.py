@@ -8,7 +8,7 @@ import resource
 import pytest
 
 from app.simulator import Simulator
-from tests.house import running, until
+from tests.house import PATIENT, running, until
 
 STREAMS = 2048
 WORKERS = 60
@@ -28,8 +28,7 @@ def many_files():
 async def test_2048_streams_are_open_at_once_and_all_complete(many_files):
     """Eight endpoints of 256 places: as many streams as the default bulkheads let in."""
     fleet = [Simulator(ttft=0.05, itl=0.05) for _ in range(8)]
-    patient = {"timeouts": {"first_byte": 60, "idle": 60, "stream_total": 60}}
-    async with running(fleet, resilience=patient) as gateway:
+    async with running(fleet, resilience=PATIENT) as gateway:
         for simulator in fleet:
             simulator.pause()
         callers = []
@@ -39,7 +38,7 @@ async def test_2048_streams_are_open_at_once_and_all_complete(many_files):
             if number % 64 == 0:
                 await until(lambda number=number: gateway.house.fleet.inflight >= number - 64)
         await until(lambda: gateway.house.fleet.inflight == STREAMS, 30)
-        assert [len(simulator.truth.active) for simulator in fleet] == [256] * 8
+        await until(lambda: [len(simulator.truth.active) for simulator in fleet] == [256] * 8, 30)
         for simulator in fleet:
             simulator.resume()
         answers = await asyncio.gather(*(caller.answer() for caller in callers))
@@ -58,14 +57,15 @@ async def test_2048_streams_are_open_at_once_and_all_complete(many_files):
 async def test_u58_u59_callers_who_leave_at_random_leave_nothing_behind(seconds):
     """Ten places for sixty callers, who queue, stream, wait and vanish at any moment."""
     fleet = [Simulator(ttft=0.01, itl=0.003) for _ in range(2)]
-    async with running(fleet, resilience={"bulkhead": {"max_concurrent_calls": 5}}) as gateway:
+    few = {"bulkhead": {"max_concurrent_calls": 5}, "queue": {"max_wait": 60}}
+    async with running(fleet, resilience=PATIENT | few) as gateway:
         await gateway.limit(concurrency=1000, tokens_per_minute=10**9, requests_per_minute=10**9)
         dice = random.Random(58)
         end = asyncio.get_running_loop().time() + seconds
         done = {"left": 0, "served": 0}
 
         async def work():
-            while asyncio.get_running_loop().time() < end:
+            while asyncio.get_running_loop().time() < end or min(done.values()) <= 20:
                 caller = await gateway.caller()
                 caller.say(gateway.request("short", stream=dice.random() < 0.5))
                 try:
@@ -76,10 +76,9 @@ async def test_u58_u59_callers_who_leave_at_random_leave_nothing_behind(seconds)
                     done["left"] += 1
                 caller.hang_up()
 
-        await asyncio.gather(*(work() for _ in range(WORKERS)))
+        async with asyncio.timeout(seconds + 60):
+            await asyncio.gather(*(work() for _ in range(WORKERS)))
         print(done)
-        assert done["left"] > 20
-        assert done["served"] > 20
         await until(lambda: not gateway.house.fleet.inflight and not gateway.house.fleet.queued)
         for _ in range(10):
             assert (await gateway.ask("short")).status_code == 200

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from app.simulator import Simulator
-from tests.house import Refusing, calls, chat, running, until
+from tests.house import PATIENT, Refusing, calls, chat, running, until
 
 QUICK = {"ttft": 0.001, "itl": 0.0005}
 CHAT = "/v1/chat/completions"
@@ -41,7 +41,8 @@ async def ask(gateway, calls, callers, streams=lambda number: False):
 @pytest.mark.parametrize("dead", [1, 2, 3])
 async def test_u01_every_call_succeeds_while_one_of_four_endpoints_lives(dead):
     refusing = [Refusing() for _ in range(dead)]
-    async with running([*refusing, *(Simulator(**QUICK) for _ in range(4 - dead))]) as gateway:
+    fleet = [*refusing, *(Simulator(**QUICK) for _ in range(4 - dead))]
+    async with running(fleet, resilience=PATIENT) as gateway:
         seen = await ask(gateway, 1000, 16, streams=lambda number: number % 10 == 0)
         assert seen == {200: 1000}
         await until(lambda: not gateway.house.storage.ledger.pending)
@@ -54,9 +55,8 @@ async def test_u01_every_call_succeeds_while_one_of_four_endpoints_lives(dead):
 async def test_every_call_succeeds_before_the_first_probe_has_told_who_lives():
     """Nothing is known of anybody: three of four refuse, and sixteen callers come at once."""
     refusing = [Refusing() for _ in range(3)]
-    async with running(
-        [*refusing, Simulator(**QUICK)], health={"interval": 60, "interval_down": 60}
-    ) as gateway:
+    rarely = {"interval": 60, "interval_down": 60}
+    async with running([*refusing, Simulator(**QUICK)], resilience=PATIENT, health=rarely) as gateway:
         assert await ask(gateway, 64, 16) == {200: 64}
     for endpoint in refusing:
         endpoint.close()
@@ -81,8 +81,8 @@ async def test_endpoint_that_hangs_is_seen_by_five_calls_at_most():
     hanging = Simulator(**QUICK)
     hanging.faults.add("silent", count=None)
     fleet = [hanging, *(Simulator(ttft=0.02, itl=0.002) for _ in range(3))]
-    timeouts = {"first_byte": 0.5}
-    async with running(fleet, resilience={"timeouts": timeouts}) as gateway:
+    timeouts = {**PATIENT["timeouts"], "first_byte": 2}
+    async with running(fleet, resilience=PATIENT | {"timeouts": timeouts}) as gateway:
         endpoint = gateway.house.fleet.endpoints["gpu-a"]
         attempts = gateway.house.hearing.calls.attempts
         work = asyncio.create_task(ask(gateway, 600, 16, streams=lambda number: True))
@@ -100,7 +100,7 @@ async def test_endpoint_that_hangs_is_seen_by_five_calls_at_most():
 async def test_endpoint_that_answers_500_is_seen_by_five_calls_at_most():
     broken = Simulator(**QUICK)
     broken.faults.add("plain_500", count=None)
-    async with running([broken, Simulator(**QUICK)]) as gateway:
+    async with running([broken, Simulator(**QUICK)], resilience=PATIENT) as gateway:
         seen = await ask(gateway, 200, 1)
         assert chats(broken) == 5
         assert gateway.house.fleet.endpoints["gpu-a"].breaker.state == "open"

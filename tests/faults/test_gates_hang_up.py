@@ -8,7 +8,7 @@ import pytest
 
 from app.gateway import dispatch
 from app.simulator import Simulator
-from tests.house import Refusing, calls, running, until
+from tests.house import PATIENT, SOON, Refusing, calls, running, until
 
 AT_ONCE = 1.0
 """Seconds; what is wanted is 0.05, which a busy machine may miss now and then. The figure is printed."""
@@ -135,12 +135,12 @@ async def test_u57_hang_up_between_two_attempts_makes_the_second_one_unmade(monk
         await asyncio.Event().wait()
 
     monkeypatch.setattr(dispatch, "retrying", functools.partial(dispatch.retrying, sleep=rest))
-    async with running([Simulator(), Simulator()]) as gateway:
+    async with running([Simulator(), Simulator()], resilience=PATIENT) as gateway:
         for simulator in gateway.simulators:
-            simulator.faults.add("plain_500")
+            simulator.faults.add("plain_500", match={"path": "/v1/chat/completions"})
         caller = await gateway.caller()
         caller.say(gateway.request())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             await resting.wait()
         caller.hang_up()
         await until(lambda: not gateway.data.tasks)
@@ -155,6 +155,7 @@ async def test_u57_hang_up_in_the_second_attempt_stops_that_one_and_makes_no_thi
         [refusing, Simulator(ttft=30), Simulator(ttft=30)],
         routing={"strategy": "round_robin"},
         health={"interval": 60, "interval_down": 60},
+        resilience=PATIENT,
     ) as gateway:
         caller = await gateway.caller()
         caller.say(gateway.request())

@@ -162,7 +162,7 @@ async def test_stream_in_the_queue_is_not_committed_to_anything():
 
 async def test_failure_after_the_first_ping_is_an_event():
     async with running([Simulator(**QUICK)], server={"commit_after": 0.05, "ping": 0.05}) as gateway:
-        gateway.simulators[0].faults.add("head_then_silence")
+        gateway.simulators[0].faults.add("head_then_silence", match={"path": "/v1/chat/completions"})
         answer = await stream(gateway)
         assert answer.status == 200
         assert last_event(answer)["error"]["code"] == "upstream_first_byte_timeout"

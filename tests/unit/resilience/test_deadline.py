@@ -324,3 +324,59 @@ def test_a_bare_duration_fixes_the_first_byte():
 def test_timeouts_that_make_no_sense_are_refused(value):
     with pytest.raises(ValidationError):
         TimeoutOptions.model_validate(value)
+
+
+class Held:
+    """A loop that was busy when a timer was due: time goes on, and the timer runs when it is let."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.timers = []
+
+    def __getattr__(self, name):
+        return getattr(self.clock, name)
+
+    def call_later(self, delay, callback):
+        timer = self.clock.call_later(delay, callback)
+        self.timers.append((self.clock.now + delay, timer))
+        return timer
+
+    def stand_still(self, seconds):
+        """No timer fires meanwhile; those that are due fire at the end."""
+        self.clock._move(self.clock.now + seconds)
+        for timer in [timer for due, timer in self.timers if due <= self.clock.now]:
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                callback()
+
+
+async def test_time_in_which_the_loop_stood_still_is_no_silence(clock):
+    held = Held(clock)
+    deadline = Deadline(held)
+    task = await running(guarded(deadline, watch=3))
+    held.stand_still(10)
+    await settle()
+    assert not task.done(), "what came meanwhile has not been looked at"
+    deadline.touch(clock.now)
+    await clock.run(2.9)
+    assert not task.done()
+    await clock.run(0.1)
+    with pytest.raises(FirstByteTimeout):
+        await task
+
+
+async def test_a_loop_that_stands_still_again_and_again_spares_nobody_for_ever(clock):
+    held = Held(clock)
+    task = await running(guarded(Deadline(held), watch=3))
+    held.stand_still(10)
+    held.stand_still(10)
+    with pytest.raises(FirstByteTimeout):
+        await task
+
+
+async def test_the_outer_limit_counts_whatever_the_loop_did(clock):
+    held = Held(clock)
+    task = await running(guarded(Deadline(held), until=clock.now + 5))
+    held.stand_still(10)
+    with pytest.raises(TotalTimeout):
+        await task

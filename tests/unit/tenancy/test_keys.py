@@ -270,6 +270,18 @@ async def test_a_failed_query_is_not_remembered(bench, owned):
     assert (await bench.keys.find(owned[2])).id == owned[1].id
 
 
+async def test_queries_that_fail_are_told_once_and_their_end_too(bench, owned, caplog):
+    bench.lookup.down = True
+    for _ in range(3):
+        with pytest.raises(StorageUnavailable):
+            await bench.keys.find(owned[2])
+    bench.lookup.down = False
+    await bench.keys.find(owned[2])
+    first, second = [record.getMessage() for record in caplog.records]
+    assert first.startswith("keys cannot be looked up")
+    assert second == "keys are looked up again"
+
+
 async def test_a_key_of_the_previous_pepper_opens_and_is_stored_under_the_new(stores, owned):
     _, row, secret = owned
     both = Pepper("the next pepper", "a pepper of the tests")

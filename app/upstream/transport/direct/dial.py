@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from app.core.failures import ConnectFailed, ConnectTimeout
+from app.core.patience import within
 from app.upstream.transport.direct.connection import Connection
 from app.upstream.transport.direct.tls import ssl_context
 
@@ -36,7 +37,7 @@ class Dial:
         winner: Connection | None = None
         self._origin.dialling += 1
         try:
-            async with asyncio.timeout(timeout):
+            async with within(timeout):
                 winner = await self._race()
             self._origin.opened(winner)
             return winner
