@@ -125,19 +125,8 @@ async def open_storage(
 
     Raises StoreRefusal when the database is of another schema or another secret, or the journal unusable.
     """
-    url = settings.database_url.get_secret_value()
-    if worker is None and not await up_to_date(url):
-        from app.store.migrate import prepare
-
-        await asyncio.to_thread(prepare, url)
-    database = Database(url)
-    await database.connect()
-    secret, previous = settings.secret, settings.secret_previous
-    pepper = await unlock(
-        database,
-        secret.get_secret_value() if secret else None,
-        previous.get_secret_value() if previous else None,
-    )
+    database = await _open_database(settings.database_url.get_secret_value(), prepared=worker is not None)
+    pepper = await _unlock(settings, database)
     changes = Changes(database, clock)
     grace = KeysOptions(cache_grace=settings.auth.cache_grace)
     lookup = KeyLookup(database)
@@ -180,6 +169,25 @@ async def open_storage(
         chores=store_chores(database, engines, reconciliation, clock, settings.ledger.retention),
         pepper=pepper,
         clock=clock,
+    )
+
+
+async def _open_database(url: str, *, prepared: bool) -> Database:
+    if not (prepared or await up_to_date(url)):
+        from app.store.migrate import prepare
+
+        await asyncio.to_thread(prepare, url)
+    database = Database(url)
+    await database.connect()
+    return database
+
+
+async def _unlock(settings: Settings, database: Database) -> Pepper:
+    secret, previous = settings.secret, settings.secret_previous
+    return await unlock(
+        database,
+        secret.get_secret_value() if secret else None,
+        previous.get_secret_value() if previous else None,
     )
 
 
