@@ -37,7 +37,7 @@ from app.upstream.transport.direct.transport import DirectTransport
 from app.wiring import House, build
 from tests.rawcaller import RawCaller, post
 
-SOON = 10.0
+SOON = 30.0
 """Seconds within which what must happen has happened, on a busy machine too."""
 
 DEFAULTS: dict[str, Any] = {
@@ -45,6 +45,7 @@ DEFAULTS: dict[str, Any] = {
     "ops": {"port": 0},
     "admin_token": "an admin token of the tests",
     "logging": {"access": {"enabled": False}},
+    "ledger": {"max_wait": 20},
     "health": {"interval": 0.5, "interval_down": 0.1, "timeout": 5},
     "resilience": {"timeouts": {"connect": 1, "first_byte": 2, "idle": 2, "total": 10, "stream_total": 20}},
 }

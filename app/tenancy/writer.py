@@ -7,13 +7,14 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from app.core.patience import Countdown
 from app.tenancy.commit import Commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.core.call import Call
-    from app.core.clock import Clock, Timer
+    from app.core.clock import Clock
     from app.store.usage import UsageRow
     from app.tenancy.ledger import LedgerOptions
     from app.tenancy.storing import Rows
@@ -45,7 +46,7 @@ class Writer:
         self._queued: dict[str, UsageRow] = {}
         self._writing: list[UsageRow] = []
         self._batch = Commit()
-        self._timer: Timer | None = None
+        self._timer: Countdown | None = None
         self._late: set[Commit] = set()
         self._wake = asyncio.Event()
         self._closing = False
@@ -76,7 +77,7 @@ class Writer:
         if queued is None or queued.state == "open":
             self._queued[row.call_id] = row
             if self._timer is None:
-                self._timer = self._clock.call_later(self._options.max_wait, self._expire(self._batch))
+                self._timer = Countdown(self._clock, self._options.max_wait, self._expire(self._batch))
             self._wake.set()
         return self._batch
 
@@ -107,6 +108,8 @@ class Writer:
 
     def _expire(self, batch: Commit) -> Callable[[], None]:
         def expire() -> None:
+            if not self._late:
+                logger.warning("the ledger is late: callers wait no longer, and new calls are refused")
             self._late.add(batch)
             batch.expire()
 
@@ -142,7 +145,10 @@ class Writer:
                 await self._clock.sleep(self._options.retry)
         if timer is not None:
             timer.cancel()
-        self._late.discard(batch)
+        if batch in self._late:
+            self._late.discard(batch)
+            if not self._late:
+                logger.warning("the ledger is in time again")
         batch.done()
 
     async def _written(self, rows: list[UsageRow]) -> bool:

@@ -36,9 +36,9 @@ async def test_2048_streams_are_open_at_once_and_all_complete(many_files):
             callers.append(await gateway.caller())
             callers[-1].say(gateway.request("6 tokens", stream=True))
             if number % 64 == 0:
-                await until(lambda number=number: gateway.house.fleet.inflight >= number - 64)
-        await until(lambda: gateway.house.fleet.inflight == STREAMS, 30)
-        await until(lambda: [len(simulator.truth.active) for simulator in fleet] == [256] * 8, 30)
+                await until(lambda number=number: gateway.house.fleet.inflight >= number - 64, 60)
+        await until(lambda: gateway.house.fleet.inflight == STREAMS, 60)
+        await until(lambda: [len(simulator.truth.active) for simulator in fleet] == [256] * 8, 60)
         for simulator in fleet:
             simulator.resume()
         answers = await asyncio.gather(*(caller.answer() for caller in callers))

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from app.core.patience import within
+from app.core.patience import Countdown, within
+from tests.clock import FakeClock, settle
 
 
 async def test_what_ends_in_time_is_left_alone():
@@ -62,3 +63,21 @@ async def test_no_timer_is_left_behind():
         pass
     del loop.call_later
     assert [timer.cancelled() for timer in timers] == [True]
+
+
+async def test_a_countdown_is_over_after_its_seconds():
+    clock, calls = FakeClock(), []
+    Countdown(clock, 2.0, lambda: calls.append(clock.now))
+    began = clock.now
+    await clock.run(10)
+    assert calls == [began + 2.0]
+
+
+async def test_a_countdown_that_is_cancelled_on_its_way_is_never_over():
+    clock, calls = FakeClock(), []
+    countdown = Countdown(clock, 2.0, lambda: calls.append(clock.now))
+    await clock.run(1.9)
+    countdown.cancel()
+    await settle()
+    await clock.run(10)
+    assert calls == []

@@ -201,7 +201,9 @@ async def test_an_end_that_is_not_durable_in_time_fails_and_is_written_later(ben
     assert states(bench) == [[("a", "settled")]]
     assert [record.message.split(":")[0] for record in caplog.records] == [
         "the ledger cannot be written",
+        "the ledger is late",
         "the ledger is written again",
+        "the ledger is in time again",
     ]
 
 
