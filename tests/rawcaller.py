@@ -13,7 +13,7 @@ from app.server.lifecycle import Lifecycle
 from app.server.listener import Listener, listening
 from app.server.options import ServerOptions
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @dataclass
