@@ -112,9 +112,7 @@ class Ending:
             )
         )
 
-    def fail(
-        self, error: GatewayError, usage: Usage | None = None, source: UsageSource = "estimated"
-    ) -> None:
+    def fail(self, error: GatewayError, usage: Usage, source: UsageSource) -> None:
         """End the call with an error, billed for what was generated if an endpoint was at work on it."""
         since = self._at_work_since()
         used, source = self._used(since, usage, source)
@@ -133,7 +131,7 @@ class Ending:
             )
         )
 
-    def abandon(self, usage: Usage | None = None, source: UsageSource = "estimated") -> None:
+    def abandon(self, usage: Usage, source: UsageSource) -> None:
         """End the call because its task was cancelled; `call.stopped` says by whom."""
         stopped = self.call.stopped or CallerGone()
         word = "hang_up" if isinstance(stopped, CallerGone) else "stopped"
@@ -163,16 +161,11 @@ class Ending:
             return self.call.arrived + attempts[-1].started
         return None
 
-    def _used(
-        self, since: float | None, usage: Usage | None, source: UsageSource
-    ) -> tuple[Usage, UsageSource]:
+    def _used(self, since: float | None, usage: Usage, source: UsageSource) -> tuple[Usage, UsageSource]:
         """An engine at work has read the prompt and has generated, whether or not it got to say so."""
         call = self.call
         if since is None:
             return NO_USAGE, "estimated"
-        if usage is None:
-            metered = call.metered
-            usage, source = (NO_USAGE, source) if metered is None else (metered.usage, metered.usage_source)
         if source == "estimated" and not usage.completion:
             usage = replace(usage, completion=self._generated(since))
         if source != "upstream" and not usage.prompt:

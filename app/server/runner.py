@@ -35,7 +35,7 @@ async def run(
     lifecycle.inflight = lambda: len(data.tasks)
     try:
         async with listening(*listeners):
-            with _signals(lifecycle, reload):
+            with signals(lifecycle.stop, reload):
                 lifecycle.begin_serving()
                 await lifecycle.asked.wait()
                 await _wind_down(data, lifecycle, options)
@@ -65,12 +65,10 @@ async def _wind_down(data: Listener, lifecycle: Lifecycle, options: ServerOption
 
 
 @contextmanager
-def _signals(lifecycle: Lifecycle, reload: Callable[[], object] | None) -> Iterator[None]:
+def signals(stop: Callable[[], object], reload: Callable[[], object] | None) -> Iterator[None]:
+    """SIGTERM and SIGINT call `stop`, SIGHUP calls `reload` if there is one."""
     loop = asyncio.get_running_loop()
-    handlers: dict[signal.Signals, Callable[[], object]] = {
-        signal.SIGTERM: lifecycle.stop,
-        signal.SIGINT: lifecycle.stop,
-    }
+    handlers = {signal.SIGTERM: stop, signal.SIGINT: stop}
     if reload is not None:
         handlers[signal.SIGHUP] = reload
     for number, handler in handlers.items():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-import signal
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -20,6 +18,7 @@ from app.cli.workers.supervisor import Supervisor
 from app.server.allow import allowing
 from app.server.lifecycle import Lifecycle
 from app.server.listener import CannotStart, Listener, bind, listening
+from app.server.runner import signals
 from app.server.workers import merging
 from app.server.workers.ops import OpsOfAll
 from app.store.migrate import prepare
@@ -66,7 +65,7 @@ async def _supervise(
 ) -> int:
     supervisor = Supervisor(settings, reread, count, folder, held.getsockname()[1])
     lifecycle = Lifecycle()
-    with _signals(supervisor):
+    with signals(supervisor.stop, partial(supervisor.spare, supervisor.reload)):
         try:
             if await supervisor.crew.start():
                 ops = Listener(
@@ -112,20 +111,3 @@ def _operators(supervisor: Supervisor) -> OpsOfAll:
         "/admin/v1/fleet": merging.fleet,
     }
     return OpsOfAll(doors, merges)
-
-
-@contextmanager
-def _signals(supervisor: Supervisor) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    handlers: dict[signal.Signals, Callable[[], object]] = {
-        signal.SIGTERM: supervisor.stop,
-        signal.SIGINT: supervisor.stop,
-        signal.SIGHUP: partial(supervisor.spare, supervisor.reload),
-    }
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)
