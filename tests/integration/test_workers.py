@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from app.cli.simulated import simulated
+from tests.redis_server import serving
 from tests.supervised import SOON, configured, gone, operator, pids, run, supervised, wait
 
 LONG = {"model": "sim", "messages": [{"role": "user", "content": "forever"}], "stream": True}
@@ -33,8 +34,14 @@ def urls():
 
 
 @pytest.fixture(scope="module")
-def gateway(urls, tmp_path_factory):
-    with supervised(tmp_path_factory.mktemp("workers"), urls) as gateway:
+def redis_url():
+    with serving() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def gateway(urls, redis_url, tmp_path_factory):
+    with supervised(tmp_path_factory.mktemp("workers"), urls, redis_url=redis_url) as gateway:
         yield gateway
 
 
@@ -328,11 +335,13 @@ class Engine:
         writer.close()
 
 
-async def test_workers_probe_as_one_and_know_of_a_death_as_one(tmp_path):
+async def test_workers_probe_as_one_and_know_of_a_death_as_one(redis_url, tmp_path):
     engine = Engine()
     server = await asyncio.start_server(engine, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    process = supervised(tmp_path, [url], workers=3, health={"interval": 1, "interval_down": 1})
+    process = supervised(
+        tmp_path, [url], workers=3, redis_url=redis_url, health={"interval": 1, "interval_down": 1}
+    )
     gateway = await asyncio.to_thread(process.__enter__)
     try:
         async with operator(gateway) as ops:
@@ -361,8 +370,8 @@ async def test_workers_probe_as_one_and_know_of_a_death_as_one(tmp_path):
         await asyncio.to_thread(process.__exit__, None, None, None)
 
 
-async def test_sigterm_lets_streams_end_and_exits_well(urls, tmp_path):
-    with supervised(tmp_path, urls) as gateway:
+async def test_sigterm_lets_streams_end_and_exits_well(urls, redis_url, tmp_path):
+    with supervised(tmp_path, urls, redis_url=redis_url) as gateway:
         async with AsyncExitStack() as stack, customer(gateway) as (_, _, secret):
             client = await stack.enter_async_context(connection(gateway, secret))
             body = LONG | {"messages": [{"role": "user", "content": "200 tokens"}]}
@@ -376,8 +385,8 @@ async def test_sigterm_lets_streams_end_and_exits_well(urls, tmp_path):
         assert all(gone(pid) for pid in workers.values())
 
 
-async def test_second_signal_does_not_wait_for_streams(urls, tmp_path):
-    with supervised(tmp_path, urls, server={"drain": 600}) as gateway:
+async def test_second_signal_does_not_wait_for_streams(urls, redis_url, tmp_path):
+    with supervised(tmp_path, urls, redis_url=redis_url, server={"drain": 600}) as gateway:
         async with AsyncExitStack() as stack, customer(gateway) as (_, _, secret):
             client = await stack.enter_async_context(connection(gateway, secret))
             reply = await stack.enter_async_context(client.stream("POST", "/v1/chat/completions", json=LONG))
@@ -394,10 +403,10 @@ async def test_second_signal_does_not_wait_for_streams(urls, tmp_path):
 
 
 async def test_workers_of_a_killed_supervisor_give_the_port_back_and_end_by_themselves(
-    urls, tmp_path, monkeypatch
+    urls, redis_url, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    with supervised(tmp_path, urls, server={"drain": 1}) as gateway:
+    with supervised(tmp_path, urls, redis_url=redis_url, server={"drain": 1}) as gateway:
         async with AsyncExitStack() as stack, customer(gateway) as (_, _, secret):
             client = await stack.enter_async_context(connection(gateway, secret))
             reply = await stack.enter_async_context(client.stream("POST", "/v1/chat/completions", json=LONG))
@@ -421,8 +430,8 @@ async def test_workers_of_a_killed_supervisor_give_the_port_back_and_end_by_them
         assert [path for path in tmp_path.glob("sluice-*") if path.is_dir()] == []
 
 
-def test_start_that_fails_is_one_plain_line_and_no_loop(urls, tmp_path):
-    with supervised(tmp_path, urls) as gateway:
+def test_start_that_fails_is_one_plain_line_and_no_loop(urls, redis_url, tmp_path):
+    with supervised(tmp_path, urls, redis_url=redis_url) as gateway:
         gateway.process.send_signal(signal.SIGTERM)
         assert gateway.process.wait(SOON) == 0
     (tmp_path / "sluice.secret").unlink()
@@ -434,10 +443,10 @@ def test_start_that_fails_is_one_plain_line_and_no_loop(urls, tmp_path):
 
 
 @pytest.mark.parametrize("listener", ["server", "ops"])
-def test_taken_port_is_one_plain_line(urls, tmp_path, listener):
+def test_taken_port_is_one_plain_line(urls, redis_url, tmp_path, listener):
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        file = configured(tmp_path, urls, **{listener: {"port": port}})
+        file = configured(tmp_path, urls, redis_url=redis_url, **{listener: {"port": port}})
         code, said = run(file, 2)
     assert code == 1
     assert [line for line in said if not line.startswith("{")] == [
