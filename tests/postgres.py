@@ -9,7 +9,7 @@ import secrets
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from urllib.parse import urlsplit, urlunsplit
 
@@ -41,15 +41,21 @@ def postgres_server():
     return os.environ.get("TEST_DATABASE_URL") or _server()
 
 
+@contextmanager
+def empty_database(server: str):
+    """Its URL; dropped at the end."""
+    name = f"t_{secrets.token_hex(6)}"
+    _execute(server, f"CREATE DATABASE {name}")
+    yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
+    with suppress(OSError):
+        _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def postgres_url(postgres_server):
-    """An empty database, dropped at the end."""
-    name = f"t_{secrets.token_hex(6)}"
-    parts = urlsplit(postgres_server)
-    _execute(postgres_server, f"CREATE DATABASE {name}")
-    yield urlunsplit(parts._replace(path=f"/{name}"))
-    with suppress(OSError):
-        _execute(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    """An empty database of the test's own."""
+    with empty_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

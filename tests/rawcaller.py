@@ -54,10 +54,10 @@ class RawCaller:
         if headers.get("transfer-encoding") != "chunked":
             return await self.reader.read(-1)
         body = b""
-        while size := int(await self.reader.readline(), 16):
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
             body += await self.reader.readexactly(size)
-            await self.reader.readline()
-        await self.reader.readline()
+            await self.reader.readuntil(b"\r\n")
+        await self.reader.readuntil(b"\r\n")
         return body
 
     async def closed(self) -> bytes:

@@ -1,0 +1,223 @@
+"""Two gateways of four workers each: one set of limits and one ledger, whatever of them dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections import Counter
+from contextlib import contextmanager, nullcontext
+
+import pytest
+import pytest_asyncio
+
+from tests.crowd import Crowd
+from tests.gateways import customer, one_at_each, page, samples, site, until
+from tests.money.audit import Audit
+from tests.postgres import empty_database, postgres_server  # noqa: F401
+from tests.supervised import operator, pids
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CALLERS = 24
+"""At each gateway."""
+
+AT_ONCE = 1.0
+PROMPT_TOKENS = 16
+"""More than any prompt of these tests has."""
+
+
+def url_of(request, folder):
+    if request.param == "sqlite":
+        return nullcontext(f"sqlite:///{folder}/sluice.db")
+    return empty_database(request.getfixturevalue("postgres_server"))
+
+
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="module",
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)],
+)
+async def shared(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gateways")
+    with url_of(request, folder) as url:
+        async with site(folder, url, number=2, workers=4) as whole:
+            yield whole
+
+
+async def told(shared, name):
+    """What each gateway says of a metric, added up over its labels."""
+    return [sum((await samples(gateway, name)).values()) for gateway in shared.gateways]
+
+
+async def all_decide_together(shared):
+    return await told(shared, "sluice_shared_limits_up") == [1.0] * len(shared.gateways)
+
+
+async def test_a_rate_holds_over_all_workers_and_every_call_is_in_the_metrics(shared):
+    limit = 300
+    crowd = Crowd(shared.gateways, await customer(shared.gateways[0], requests_per_minute=limit))
+    before = await told(shared, "sluice_requests_total")
+    async with crowd.asking(CALLERS):
+        await crowd.more(accepted=limit, refused=300)
+    print(
+        f"\n{crowd.accepted} accepted of {limit} + {limit / 60 * crowd.elapsed:.1f}, {crowd.refused} refused"
+    )
+    assert limit <= crowd.accepted <= limit + limit / 60 * crowd.elapsed
+    assert set(crowd.other) == {429}
+    mine = [sum(n for (at, _), n in crowd.answered.items() if at == place) for place in range(2)]
+    after = [was + more for was, more in zip(before, mine, strict=True)]
+
+    async def counted():
+        return await told(shared, "sluice_requests_total") == after
+
+    await until(counted, within=5)
+
+
+async def test_a_quota_holds_over_all_workers_and_nothing_stays_reserved(shared):
+    limit, most = 20_000, 50
+    buyer = await customer(shared.gateways[1], tokens_per_day=limit)
+    crowd = Crowd(shared.gateways, buyer, {"max_tokens": most}, tuple(f"{n} tokens" for n in range(1, 41)))
+    async with crowd.asking(CALLERS):
+        await crowd.more(refused=300)
+    rows = await shared.rows(buyer.tenant)
+    spent = sum(row.prompt_tokens + row.completion_tokens for row in rows)
+    running = CALLERS * len(shared.gateways)
+    print(f"\n{spent} tokens of {limit}; bound {limit + running * (PROMPT_TOKENS + most)}")
+    assert {row.state for row in rows} == {"settled"}
+    assert {row.call_id for row in rows} == crowd.whole.keys()
+    assert limit - running * (PROMPT_TOKENS + most) <= spent <= limit + running * (PROMPT_TOKENS + most)
+    async with one_at_each(shared) as callers:
+        for caller in callers:
+            caller.say(buyer.get("/v1/me"))
+            (quota,) = json.loads((await caller.answer()).body)["limits"]
+            assert quota["remaining"] == max(0, limit - spent)
+
+
+async def test_places_are_shared_by_all_workers(shared):
+    places = 10
+    buyer = await customer(shared.gateways[0], concurrency=places)
+    crowd = Crowd(shared.gateways, buyer, contents=("30 tokens",))
+    peaks = []
+    async with crowd.asking(CALLERS):
+        while crowd.refused < 200 or crowd.accepted < 100:
+            peaks.append(sum(len(simulator.truth.active) for simulator in shared.simulators))
+            await asyncio.sleep(0)
+    assert places / 2 <= max(peaks) <= places
+    assert set(crowd.other) <= {429}
+
+    async def idle():
+        states = [(await page(gateway, "/status")).json() for gateway in shared.gateways]
+        return [(state["inflight"], state["shared_limits"]["up"]) for state in states] == [(0, True)] * 2
+
+    await until(idle, within=5)
+    again = Crowd(shared.gateways, buyer)
+    async with again.asking(places // 2):
+        await again.more(accepted=100)
+    assert again.other == []
+
+
+async def test_changes_are_in_force_on_every_worker_within_a_second(shared):
+    first, last = shared.gateways
+    buyer = await customer(first)
+    other = await customer(last)
+    worst = {}
+    async with one_at_each(shared) as callers, operator(first) as here, operator(last) as there:
+
+        async def reached(name, wanted, going, who=buyer):
+            """Every worker, asked over and over, answers so."""
+            began = time.monotonic()
+            answer = await going
+            assert answer.is_success
+
+            async def asked(caller):
+                while True:
+                    caller.say(who.request())
+                    if (await caller.answer()).status == wanted:
+                        return time.monotonic() - began
+
+            worst[name] = max(await asyncio.gather(*map(asked, callers)))
+
+        keys = f"/admin/v1/tenants/{buyer.tenant}/keys"
+        tenant = f"/admin/v1/tenants/{buyer.tenant}"
+        await reached("new key", 200, here.get(keys))
+        await reached("limit set", 400, there.patch(tenant, json={"limits": {"tokens_per_day": 1}}))
+        await reached("limit lifted", 200, here.patch(tenant, json={"limits": {"tokens_per_day": None}}))
+        await reached("model taken away", 404, there.patch(tenant, json={"models": []}))
+        await reached("tenant disabled", 401, here.patch(tenant, json={"disabled": True}))
+        await reached("tenant enabled", 404, there.patch(tenant, json={"disabled": False}))
+        await reached("other's key known", 200, here.get(keys), other)
+        await reached("key revoked", 401, there.delete(f"/admin/v1/keys/{other.key}"), other)
+    print("\n" + ", ".join(f"{name}: {seconds:.2f} s" for name, seconds in worst.items()))
+    assert max(worst.values()) < AT_ONCE
+
+
+@contextmanager
+def killed(redis):
+    redis.kill()
+    yield
+    redis.start()
+
+
+@pytest.mark.parametrize("outage", ["killed", "frozen"])
+async def test_while_redis_is_away_no_call_hangs_and_shares_keep_the_limit(shared, outage):
+    limit = 400
+    crowd = Crowd(shared.gateways, await customer(shared.gateways[0], requests_per_minute=limit))
+    await until(lambda: all_decide_together(shared))
+    async with crowd.asking(CALLERS):
+        await crowd.more(accepted=100)
+        before = crowd.accepted
+        with killed(shared.redis) if outage == "killed" else shared.redis.frozen():
+            await crowd.more(accepted=30)
+            assert 0.0 in await told(shared, "sluice_shared_limits_up")
+            await crowd.more(refused=300)
+            away = crowd.accepted, crowd.elapsed
+        await until(lambda: all_decide_together(shared))
+        await crowd.more(refused=300)
+    print(
+        f"\n{outage}: {before} accepted before, {away[0]} with the outage, {crowd.accepted} in all"
+        f" of {limit} (+ {limit / 60 * crowd.elapsed:.0f}); slowest {crowd.slowest:.2f} s"
+    )
+    assert away[0] <= before + limit + limit / 60 * away[1]
+    assert crowd.accepted <= (3 if outage == "killed" else 2) * limit + limit / 60 * crowd.elapsed
+    assert set(crowd.other) == {429}
+    assert crowd.slowest < 5
+
+
+async def test_a_killed_worker_loses_no_row_and_its_journal_is_emptied_by_the_others(shared):
+    buyer = await customer(shared.gateways[0], tokens_per_day=10**9)
+    crowd = Crowd(shared.gateways, buyer, contents=("30 tokens", "3 tokens"))
+    seats = pids(shared.gateways[0])
+    async with crowd.asking(CALLERS):
+        await crowd.more(accepted=200)
+        async with shared.held_up():
+            await crowd.more(accepted=300)
+            os.kill(seats[2], signal.SIGKILL)
+            await crowd.more(accepted=100)
+
+            async def known():
+                """The journals are one file, or one for each gateway."""
+                found = sorted(shared.journaled())
+                said = sorted(set(await told(shared, "sluice_journal_backlog")))
+                return min(found) > 0 and said != [0]
+
+            await until(known)
+        await crowd.more(accepted=200)
+    assert crowd.cut
+
+    async def replaced():
+        return len(pids(shared.gateways[0])) == shared.workers
+
+    async def settled():
+        return not await shared.rows(buyer.tenant, "open") and not sum(shared.journaled())
+
+    await until(replaced)
+    await until(settled)
+    audit = Audit(crowd, await shared.rows(buyer.tenant), shared.truth)
+    print(f"\n{audit}")
+    assert (audit.lost, audit.doubled) == (set(), set())
+    assert audit.differences() == []
+    assert Counter(crowd.other) == {}
+    assert await told(shared, "sluice_journal_backlog") == [0.0, 0.0]
