@@ -31,8 +31,9 @@ GAUGES: dict[str, Fold] = {
     "sluice_endpoint_requests_waiting": max,
     "sluice_endpoint_kv_cache_usage_ratio": max,
     "sluice_ledger_pending": _add,
-    "sluice_journal_backlog": _add,
+    "sluice_journal_backlog": max,
     "sluice_store_up": min,
+    "sluice_shared_limits_up": min,
     "sluice_loop_lag_seconds": max,
     "sluice_config_last_reload_successful": min,
     "sluice_build_info": max,
@@ -43,7 +44,9 @@ GAUGES: dict[str, Fold] = {
     "process_open_fds": _add,
     "process_max_fds": min,
 }
-"""What becomes of a gauge that several processes give: every gauge of ours has its word here."""
+"""What becomes of a gauge that several processes give: every gauge of ours has its word here. They share one
+journal, and what one of them cannot reach is not up.
+"""
 
 
 @dataclass(slots=True)

@@ -47,6 +47,12 @@ ENDPOINT: dict[str, Rule] = {
 """The rest is the same for all, or is whatever the first of them knows."""
 
 MODEL: dict[str, Rule] = {"queued": _sum, "panic": any}
+SHARED: dict[str, Rule] = {"up": all, "gateways": _most}
+GATEWAY: dict[str, Rule] = {
+    "journal_backlog": _most,
+    "shared_limits": lambda values: _merged(values, SHARED),
+}
+"""What does not add up: the journal is one file for all."""
 
 
 def status(request: Request, answers: Sequence[Answer]) -> tuple[int, bytes, bytes]:
@@ -54,7 +60,7 @@ def status(request: Request, answers: Sequence[Answer]) -> tuple[int, bytes, byt
     pages = [json.loads(answer.body) for answer in answers]
     states = [page["state"] for page in pages]
     whole = {"state": "serving" if "serving" in states or not states else states[0]} | {
-        name: _total([page[name] for page in pages])
+        name: GATEWAY.get(name, _total)([page[name] for page in pages])
         for name in dict.fromkeys(name for page in pages for name in page)
         if name not in {"state", "endpoints", "leaving", "models"}
     }

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import sys
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -57,6 +58,32 @@ async def test_another_process_finds_what_this_one_left(journal, tmp_path):
     assert journal.backlog == 2
     assert await journal.oldest(500) is None
     assert journal.backlog == 0
+
+
+async def test_every_process_knows_what_all_have_written(journal, tmp_path):
+    other = Journal(tmp_path / "journal.db", LARGE)
+    await other.open()
+    await other.write([usage_row("a"), usage_row("b")])
+    await journal.write([usage_row("c")])
+    assert journal.backlog == 3
+    held = await other.oldest(1)
+    assert (len(held.rows), other.backlog) == (2, 3)
+    await other.forget(held)
+    await journal.write([usage_row("d")])
+    assert (other.backlog, journal.backlog) == (1, 2)
+    await other.aclose()
+
+
+async def test_rows_of_a_journal_that_was_never_summed_up_are_counted(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as older:
+        older.execute(
+            "CREATE TABLE batches (id INTEGER PRIMARY KEY AUTOINCREMENT, size INTEGER, content BLOB)"
+        )
+        older.execute("INSERT INTO batches (size, content) VALUES (7, x'00')")
+    journal = Journal(tmp_path / "journal.db", LARGE)
+    await journal.open()
+    assert journal.backlog == 7
+    await journal.aclose()
 
 
 async def test_a_full_journal_says_so_stays_small_and_has_room_again_after_a_drain(tmp_path):

@@ -43,6 +43,7 @@ CONTRACT = {
     "ledger_commit_seconds": "",
     "journal_backlog": "",
     "store_up": "",
+    "shared_limits_up": "",
     "loop_lag_seconds": "",
     "config_last_reload_successful": "",
     "build_info": "version",
@@ -70,6 +71,7 @@ def everything(fleet=None):
         ledger_pending=lambda: 1,
         journal_backlog=lambda: 0,
         store_up=lambda: True,
+        shared_limits_up=lambda: True,
         loop_lag=lambda: 0.003,
         reload_successful=lambda: True,
     )

@@ -63,6 +63,8 @@ def test_gauges_show_the_sum_or_the_worst():
     for name, whole in (
         ("sluice_inflight_requests", 5),
         ("sluice_store_up", 2),
+        ("sluice_shared_limits_up", 2),
+        ("sluice_journal_backlog", 3),
         ("sluice_loop_lag_seconds", 3),
         ("control_created", 2),
     ):

@@ -66,6 +66,16 @@ def test_the_worst_state_of_an_endpoint_shows_and_whose_it_is():
     assert [(each["worker"], each["breaker"]) for each in row["workers"]] == [(0, "closed"), (1, "open")]
 
 
+def test_the_journal_is_one_and_limits_are_shared_while_all_workers_share_them():
+    pages = [
+        status(journal_backlog=3, shared_limits={"up": True, "gateways": 3}),
+        status(journal_backlog=5, shared_limits={"up": False, "gateways": 4}),
+    ]
+    _, whole = merged(merging.status, *pages)
+    assert (whole["journal_backlog"], whole["ledger_pending"]) == (5, 0)
+    assert whole["shared_limits"] == {"up": False, "gateways": 4}
+
+
 def test_an_endpoint_only_one_worker_still_has_is_there():
     page = status(endpoint())
     page["leaving"] = [endpoint("gone")]
