@@ -76,6 +76,7 @@ class Crowd:
     async def asking(self, callers: int):
         """So many at each gateway; at the end every call has been answered."""
         self.began = time.monotonic()
+        self._tired.clear()
         async with asyncio.TaskGroup() as group:
             for place in range(len(self.gateways)):
                 for number in range(callers):

@@ -136,26 +136,27 @@ async def one_at_each(site: Site):
     """A connection to each worker of each gateway."""
     callers: list[RawCaller] = []
     try:
-        chosen = []
-        for gateway in site.gateways:
-            found: dict[int, RawCaller] = {}
-            while len(found) < site.workers:
-                before = await _held(gateway)
-                caller = await connected(gateway)
-                callers.append(caller)
-                after = before
-                while after == before:
-                    after = await _held(gateway)
-                (worker,) = [seat for seat in after if after[seat] > before[seat]]
-                found.setdefault(worker, caller)
-            chosen += found.values()
-        yield chosen
+        yield [caller for gateway in site.gateways for caller in (await _one_at_each(gateway, site, callers))]
     finally:
         for caller in callers:
             caller.hang_up()
 
 
-async def _held(gateway: Supervised) -> dict[int, int]:
-    """Connections by worker."""
-    rows = (await page(gateway, "/status")).json()["workers"]
-    return {row["worker"]: row["connections"] for row in rows}
+async def _one_at_each(gateway: Supervised, site: Site, callers: list[RawCaller]) -> list[RawCaller]:
+    """The kernel chooses who accepts; `callers` are all that were tried."""
+    found: dict[int, RawCaller] = {}
+    async with operator(gateway) as ops:
+
+        async def held() -> dict[int, int]:
+            rows = (await ops.get("/status")).json()["workers"]
+            return {row["worker"]: row["connections"] for row in rows}
+
+        before = await held()
+        while len(found) < site.workers:
+            callers.append(await connected(gateway))
+            while (after := await held()) == before:
+                pass
+            (worker,) = [seat for seat in after if after[seat] > before[seat]]
+            found.setdefault(worker, callers[-1])
+            before = after
+    return list(found.values())
