@@ -151,6 +151,7 @@ def offered_metrics() -> set[str]:
         ledger_pending=lambda: 0,
         journal_backlog=lambda: 0,
         store_up=lambda: True,
+        shared_limits_up=lambda: True,
         loop_lag=lambda: 0,
         reload_successful=lambda: True,
     )

@@ -87,6 +87,11 @@ async def test_a_quota_holds_over_all_workers_and_nothing_stays_reserved(shared)
     print(f"\n{spent} tokens of {limit}; bound {limit + running * (PROMPT_TOKENS + most)}")
     assert {row.state for row in rows} == {"settled"}
     assert {row.call_id for row in rows} == crowd.whole.keys()
+    names = {row.gateway for row in rows}
+    writers = {int(name.split(":")[1]) for name in names}
+    workers = {pid for gateway in shared.gateways for pid in pids(gateway).values()}
+    assert len(shared.gateways) < len(writers) == len(names)
+    assert writers <= workers
     assert limit - running * (PROMPT_TOKENS + most) <= spent <= limit + running * (PROMPT_TOKENS + most)
     async with operator(shared.gateways[0]) as ops:
         raised = {"limits": {"tokens_per_day": 10 * limit}}
