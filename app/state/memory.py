@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CONCURRENCY_RETRY = 1.0
 LONGEST_RETRY = 60.0
 _FEW = 4096
+_SWEEP_EVERY = 60.0
 # Float arithmetic of draining may leave 1e-12 where nothing is used; far below one token.
 ROUNDING = 1e-6
 
@@ -40,6 +41,7 @@ class MemoryCounters:
         self._clock = clock
         self._accounts: dict[Key, Account] = {}
         self._sweep_at = _FEW
+        self._sweep_due = -math.inf
 
     async def take(self, rules: Sequence[Rule], tokens: int, windows: Windows) -> Grant:
         """All of the rules or none; requests and places cost one, the others `tokens`."""
@@ -112,16 +114,21 @@ class MemoryCounters:
         key = rule.key if window is None else (rule.key, window.start)
         account = self._accounts.get(key)
         if account is None:
-            if len(self._accounts) >= self._sweep_at:
+            if len(self._accounts) >= self._sweep_at and now >= self._sweep_due:
                 self._sweep(now)
             account = self._accounts[key] = Account(now, math.inf if window is None else window.end, key)
         return account
 
     def _sweep(self, now: float) -> None:
-        """Forget what stands as if it had never been counted; cheap, since rare in proportion to its work."""
+        """Forget what stands as if it had never been counted.
+
+        Rare in proportion to its work, and by the clock: buckets drain fast, so that of thousands of tenants
+        who take turns most look idle at any moment, and would be made anew a moment later.
+        """
         wall = self._clock.time()
         self._accounts = {key: each for key, each in self._accounts.items() if not each.idle(now, wall)}
         self._sweep_at = max(_FEW, 2 * len(self._accounts))
+        self._sweep_due = now + _SWEEP_EVERY
 
     def _standing(self, rules: Sequence[Rule], tokens: int, windows: Windows) -> list[Decision]:
         now = self._clock.monotonic()

@@ -157,6 +157,21 @@ async def test_idle_accounts_are_forgotten_and_used_ones_are_not(counters, clock
     assert "reserved=0" in repr(counters)
 
 
+async def test_accounts_of_many_that_take_turns_are_looked_through_once_a_minute(counters, clock):
+    async def turn(name, many):
+        for number in range(many):
+            await counters.take([rule(f"{name} {number}", "key", "requests_per_minute", 60_000)], 0, WINDOWS)
+            clock.advance(0.002)
+
+    await turn("first", 4097)
+    assert len(counters) == 1
+    await turn("second", 5000)
+    assert len(counters) == 5001
+    clock.advance(60)
+    await turn("third", 1)
+    assert len(counters) == 1
+
+
 async def test_what_a_call_took_without_reserving_is_booked_though_its_account_was_forgotten(counters):
     grant = await counters.take([DAY], 0, WINDOWS)
     counters._sweep_at = 1
