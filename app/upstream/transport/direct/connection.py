@@ -27,7 +27,9 @@ class Home(Protocol):
 class Connection(asyncio.Protocol):
     """`heard`: a byte has come back in the current exchange. `closed` is final."""
 
-    __slots__ = ("_home", "_incoming", "_options", "_paused", "_transport", "closed", "heard", "idle_since")
+    __slots__ = (
+        "_home", "_incoming", "_loop", "_options", "_paused", "_transport", "closed", "heard", "idle_since",
+    )  # fmt: skip
 
     def __init__(self, home: Home, options: TransportOptions) -> None:
         self.closed = self.heard = False
@@ -36,6 +38,7 @@ class Connection(asyncio.Protocol):
         self._options = options
         self._incoming: Incoming | None = None
         self._paused = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._transport: asyncio.Transport | None = None
 
     async def exchange(self, head: bytes, body: bytes) -> Reply:
@@ -44,7 +47,9 @@ class Connection(asyncio.Protocol):
         if self.closed or transport is None:
             raise ClosedEarly
         self.heard = False
-        incoming = self._incoming = Incoming(self, self._options)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        incoming = self._incoming = Incoming(self, self._options, self._loop)
         if len(body) > _JOINED:
             transport.writelines((head, body))
         else:

@@ -47,6 +47,7 @@ class Incoming:
         "_error",
         "_headers",
         "_informational",
+        "_loop",
         "_options",
         "_overhead",
         "_parser",
@@ -58,8 +59,12 @@ class Incoming:
         "framed",
     )
 
-    def __init__(self, carrier: Carrier, options: TransportOptions) -> None:
+    def __init__(
+        self, carrier: Carrier, options: TransportOptions, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        """`loop`: the running one, known to who asks often; finding it is a system call in Python 3.11."""
         self.framed = True
+        self._loop = loop
         self._options = options
         self._carrier: Carrier | None = carrier
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
@@ -184,7 +189,7 @@ class Incoming:
         self._complete = self._status != 0
 
     async def _news(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = (self._loop or asyncio.get_running_loop()).create_future()
         try:
             await self._waiter
         except BaseException:
