@@ -82,7 +82,8 @@ class Crowd:
                 for number in range(callers):
                     group.create_task(self._caller(place, number))
             try:
-                yield self
+                async with asyncio.timeout(SOON):
+                    yield self
             finally:
                 self._tired.set()
 

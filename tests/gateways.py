@@ -49,6 +49,24 @@ class Site:
         async with opened(self.url, pepper=Pepper(SECRET), migrated=False) as stores:
             return [row async for row in stores.reports.export(UsageFilter(tenant_id=tenant, state=state))]
 
+    async def settled(self, tenant: str) -> list[UsageRow]:
+        """Those of a tenant that asks nothing more, once none is open or in a journal."""
+
+        async def written() -> bool:
+            return not sum(self.journaled()) and not await self.rows(tenant, "open")
+
+        await until(written)
+        return await self.rows(tenant)
+
+    async def told(self, name: str) -> list[float]:
+        """What each gateway says of a metric, added up over its labels."""
+        found = []
+        for gateway in self.gateways:
+            text = (await page(gateway, "/metrics")).text
+            values = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
+            found.append(sum(map(float, values)))
+        return found
+
     @asynccontextmanager
     async def held_up(self):
         """The store takes no usage rows."""
@@ -115,13 +133,6 @@ async def customer(gateway: Supervised, **limits: int) -> Customer:
 async def page(gateway: Supervised, path: str) -> httpx.Response:
     async with operator(gateway) as ops:
         return await ops.get(path)
-
-
-async def samples(gateway: Supervised, name: str) -> dict[str, float]:
-    """The values of a metric of this gateway by its labels."""
-    text = (await page(gateway, "/metrics")).text
-    found = re.findall(rf"^{name}(\{{.*\}})? (\S+)$", text, re.MULTILINE)
-    return {labels: float(value) for labels, value in found}
 
 
 async def until(true: Any, within: float = SOON) -> None:

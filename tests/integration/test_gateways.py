@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.crowd import Crowd, connected
-from tests.gateways import customer, one_at_each, page, samples, site, until
+from tests.gateways import customer, one_at_each, page, site, until
 from tests.money.audit import Audit
 from tests.postgres import empty_database, postgres_server  # noqa: F401
 from tests.supervised import operator, pids
@@ -46,19 +46,14 @@ async def shared(request, tmp_path_factory):
             yield whole
 
 
-async def told(shared, name):
-    """What each gateway says of a metric, added up over its labels."""
-    return [sum((await samples(gateway, name)).values()) for gateway in shared.gateways]
-
-
 async def all_decide_together(shared):
-    return await told(shared, "sluice_shared_limits_up") == [1.0] * len(shared.gateways)
+    return await shared.told("sluice_shared_limits_up") == [1.0] * len(shared.gateways)
 
 
 async def test_a_rate_holds_over_all_workers_and_every_call_is_in_the_metrics(shared):
     limit = 300
     crowd = Crowd(shared.gateways, await customer(shared.gateways[0], requests_per_minute=limit))
-    before = await told(shared, "sluice_requests_total")
+    before = await shared.told("sluice_requests_total")
     async with crowd.asking(CALLERS):
         await crowd.more(accepted=limit, refused=300)
     print(
@@ -70,7 +65,7 @@ async def test_a_rate_holds_over_all_workers_and_every_call_is_in_the_metrics(sh
     after = [was + more for was, more in zip(before, mine, strict=True)]
 
     async def counted():
-        return await told(shared, "sluice_requests_total") == after
+        return await shared.told("sluice_requests_total") == after
 
     await until(counted, within=5)
 
@@ -81,11 +76,10 @@ async def test_a_quota_holds_over_all_workers_and_nothing_stays_reserved(shared)
     crowd = Crowd(shared.gateways, buyer, {"max_tokens": most}, tuple(f"{n} tokens" for n in range(1, 41)))
     async with crowd.asking(CALLERS):
         await crowd.more(refused=300)
-    rows = await shared.rows(buyer.tenant)
+    rows = await shared.settled(buyer.tenant)
     spent = sum(row.prompt_tokens + row.completion_tokens for row in rows)
     running = CALLERS * len(shared.gateways)
     print(f"\n{spent} tokens of {limit}; bound {limit + running * (PROMPT_TOKENS + most)}")
-    assert {row.state for row in rows} == {"settled"}
     assert {row.call_id for row in rows} == crowd.whole.keys()
     names = {row.gateway for row in rows}
     writers = {int(name.split(":")[1]) for name in names}
@@ -115,16 +109,26 @@ async def test_places_are_shared_by_all_workers(shared):
     buyer = await customer(shared.gateways[0], concurrency=places)
     crowd = Crowd(shared.gateways, buyer, contents=("30 tokens",))
     peaks = []
+
+    async def states(*names):
+        found = [(await page(gateway, "/status")).json() for gateway in shared.gateways]
+        return [tuple(state[name] for name in names) for state in found]
+
+    async def all_connected():
+        return await states("connections") == [(CALLERS,)] * 2
+
     async with crowd.asking(CALLERS):
-        while crowd.refused < 200 or crowd.accepted < 100:
+        await until(all_connected)
+        enough = asyncio.create_task(crowd.more(accepted=100, refused=200))
+        while not enough.done():
             peaks.append(sum(len(simulator.truth.active) for simulator in shared.simulators))
             await asyncio.sleep(0)
+        await enough
     assert places / 2 <= max(peaks) <= places
     assert set(crowd.other) <= {429}
 
     async def idle():
-        states = [(await page(gateway, "/status")).json() for gateway in shared.gateways]
-        return [(state["inflight"], state["shared_limits"]["up"]) for state in states] == [(0, True)] * 2
+        return await states("inflight", "connections", "ledger_pending") == [(0, 0, 0)] * 2
 
     await until(idle, within=5)
     again = Crowd(shared.gateways, buyer)  # half of the places at each gateway: all of them fit
@@ -185,7 +189,7 @@ async def test_while_redis_is_away_no_call_hangs_and_shares_keep_the_limit(share
         before = crowd.accepted
         with killed(shared.redis) if outage == "killed" else shared.redis.frozen():
             await crowd.more(accepted=30)
-            assert 0.0 in await told(shared, "sluice_shared_limits_up")
+            assert 0.0 in await shared.told("sluice_shared_limits_up")
             await crowd.more(refused=300)
             away = crowd.accepted, crowd.elapsed
         await until(lambda: all_decide_together(shared))
@@ -215,7 +219,7 @@ async def test_a_killed_worker_loses_no_row_and_the_journal_it_shared_is_emptied
 
         async def told_truly():
             """The journal is one file, or one for each gateway."""
-            return set(await told(shared, "sluice_journal_backlog")) == set(shared.journaled())
+            return set(await shared.told("sluice_journal_backlog")) == set(shared.journaled())
 
         await until(told_truly, within=5)
     assert crowd.cut
@@ -223,16 +227,12 @@ async def test_a_killed_worker_loses_no_row_and_the_journal_it_shared_is_emptied
     async def replaced():
         return len(pids(shared.gateways[0])) == shared.workers
 
-    async def settled():
-        return not await shared.rows(buyer.tenant, "open") and not sum(shared.journaled())
-
     async def emptied():
-        return await told(shared, "sluice_journal_backlog") == [0.0, 0.0]
+        return await shared.told("sluice_journal_backlog") == [0.0, 0.0]
 
     await until(replaced)
-    await until(settled)
+    audit = Audit(crowd, await shared.settled(buyer.tenant), shared.truth)
     await until(emptied, within=5)
-    audit = Audit(crowd, await shared.rows(buyer.tenant), shared.truth)
     print(f"\n{audit}")
     assert (audit.lost, audit.doubled) == (set(), set())
     assert audit.differences() == []
