@@ -7,9 +7,11 @@ import json
 import random
 from dataclasses import dataclass, field
 
+from tests.house import until
 from tests.money.process import GatewayProcess
 from tests.rawcaller import RawCaller
 
+FEWEST = 11
 DONE = b"data: [DONE]\n\n"
 BROKEN = (OSError, EOFError, asyncio.LimitOverrunError)
 
@@ -28,12 +30,14 @@ class Load:
     other: list[int] = field(default_factory=list)
 
     async def run(self, gateway: GatewayProcess, callers: int, seconds: float) -> None:
-        """Until the gateway, killed after so many seconds, has left every caller alone."""
+        """Until the gateway has left every caller alone: killed after so many seconds, and some answers."""
         asking = [
             asyncio.create_task(self._ask(gateway, random.Random(self.chance.random())))
             for _ in range(callers)
         ]
+        enough = len(self.whole) + FEWEST
         await asyncio.sleep(seconds)
+        await until(lambda: len(self.whole) >= enough)
         gateway.kill()
         async with asyncio.timeout(10):
             await asyncio.gather(*asking)

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import socket
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.settings.layers import merged
 from app.store.pepper import Pepper
 from app.store.reports import UsageFilter
 from app.store.usage import UsageRow
 from tests.house import DEFAULTS, SOON, chat
+from tests.money.forked import forked
 from tests.rawcaller import RawCaller, post
 from tests.stores import opened
 
-ROOT = Path(__file__).parents[2]
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+    from pathlib import Path
+
 SECRET = "a secret of the tests that is long enough"
 
 
 class GatewayProcess:
-    """`python -m app serve` over one database and on one port, as often as it takes; `keys` are its tenants'."""
+    """`serve` over one database and on one port, as often as it takes; `keys` are its tenants'."""
 
     def __init__(self, folder: Path, url: str, endpoints: list[str], **settings: Any) -> None:
         self.folder, self.url, self.port = folder, url, _free_port()
@@ -40,7 +39,7 @@ class GatewayProcess:
             ],
         }
         (folder / "sluice.yaml").write_text(json.dumps(merged(DEFAULTS, here, settings)))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: BaseProcess | None = None
 
     async def prepare(self, tenants: int = 1) -> None:
         """An empty database with a key for each tenant."""
@@ -51,17 +50,10 @@ class GatewayProcess:
 
     async def start(self) -> None:
         """Returns when it answers."""
-        log = (self.folder / "log").open("ab")
-        command = [sys.executable, "-P", "-m", "app", "serve", "--config", str(self.folder / "sluice.yaml")]
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
-        environ["PYTHONPATH"] = str(ROOT)
-        with log:
-            self._process = subprocess.Popen(
-                command, cwd=self.folder, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        self._process = forked(self.folder / "sluice.yaml", self.folder / "log")
         async with asyncio.timeout(3 * SOON):
             while not await self._answers():
-                if self._process.poll() is not None:
+                if not self._process.is_alive():
                     raise AssertionError((self.folder / "log").read_text()[-4000:])
                 await asyncio.sleep(0.02)
 
@@ -69,16 +61,18 @@ class GatewayProcess:
         """SIGKILL: nothing of it runs on when this returns."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.join()
+            self._process.close()
             self._process = None
 
     async def stop(self) -> None:
         """SIGTERM, and its orderly end."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self._process.terminate()
         async with asyncio.timeout(SOON):
-            while self._process.poll() is None:
+            while self._process.is_alive():
                 await asyncio.sleep(0.02)
+        self._process.close()
         self._process = None
 
     async def caller(self) -> RawCaller:
