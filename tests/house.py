@@ -151,9 +151,14 @@ class Gateway:
         """Change the file a reload reads."""
         self.file.write_text(json.dumps(json.loads(self.file.read_text()) | settings))
 
+    async def stored(self) -> None:
+        """No row is on its way any more, nor in the journal."""
+        storage = self.house.storage
+        await until(lambda: not storage.ledger.pending and not storage.journal.backlog)
+
     async def rows(self) -> list[UsageRow]:
         """The ledger, oldest first, once everything is in the store."""
-        await until(lambda: not self.house.storage.ledger.pending and not self.house.storage.journal.backlog)
+        await self.stored()
         rows = [row async for row in self.house.storage.reports.export()]
         return rows[::-1]
 

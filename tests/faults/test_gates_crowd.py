@@ -91,7 +91,7 @@ async def test_u58_u59_callers_who_leave_at_random_leave_nothing_behind(seconds)
 
 
 async def _summary(gateway):
-    await until(lambda: not gateway.house.storage.ledger.pending)
+    await gateway.stored()
     return await gateway.house.storage.reports.summary()
 
 

@@ -45,7 +45,7 @@ async def test_u01_every_call_succeeds_while_one_of_four_endpoints_lives(dead):
     async with running(fleet, resilience=PATIENT) as gateway:
         seen = await ask(gateway, 1000, 16, streams=lambda number: number % 10 == 0)
         assert seen == {200: 1000}
-        await until(lambda: not gateway.house.storage.ledger.pending)
+        await gateway.stored()
         (summary,) = await gateway.house.storage.reports.summary()
         assert (summary["requests"], summary["errors"]) == (1000, 0)
     for endpoint in refusing:

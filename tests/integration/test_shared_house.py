@@ -28,7 +28,7 @@ async def test_a_quota_outlives_an_emptied_redis_and_its_end(redis_server):
         answers = await asyncio.gather(*(gateway.ask(max_tokens=20) for _ in range(10)))
         assert [answer.status_code for answer in answers] == [200] * 10
         assert answers[0].headers["x-ratelimit-limit-requests"] == "100"
-        await until(lambda: not gateway.house.storage.ledger.pending)
+        await gateway.stored()
         spent = sum(row.prompt_tokens + row.completion_tokens for row in await gateway.rows())
         assert await quota_left(gateway) == 100_000 - spent
         redis_server.flush()
