@@ -79,7 +79,7 @@ def show(name: str, costs: dict[int, list[float]]) -> None:
 
 
 async def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
     with child("tests.money.instant") as instant, child("tests.money.crowd") as crowd:
         endpoint = SimpleNamespace(url=await line(instant))
         async with running([at(endpoint, models=["tiny"])], health={"interval": 3600}) as gateway:
