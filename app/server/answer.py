@@ -78,6 +78,9 @@ class Answer:
             if not self.response_complete and not self.disconnected:
                 logger.error("the application left an answer unfinished")
                 self._give_up()
+        finally:
+            # It leads back here by its extensions: without this every request waits for the collector.
+            self.scope = None
 
     def arrived(self, data: bytes) -> int:
         """A piece of the body; the bytes nobody has received yet."""
