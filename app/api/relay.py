@@ -108,9 +108,11 @@ class Relay:
         if "content-length" in reply.headers:
             await self._chunk(chunk, last=True)
             return
+        call, send, read = self._call, self._send, reply.body.read
         while chunk:
-            await self._chunk(chunk)
-            chunk = await reply.body.read()
+            call.body_bytes_sent += len(chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            chunk = await read()
         await self._chunk(b"", last=True)
 
     async def _fail(self, error: GatewayError) -> None:

@@ -101,36 +101,32 @@ class StreamExchange:
             return first
         if self._over:
             return b""
+        reader, body, endpoint, deadline = self._reader, self._body, self._endpoint, self._deadline
         try:
-            return await self._next()
+            while not reader.ended:
+                chunk = await body.read()
+                if not chunk:
+                    break
+                self._heard = endpoint.progressed_at = now = self._clock.monotonic()
+                deadline.touch(now)
+                out = reader.feed(chunk)
+                if reader.error is not None:
+                    raise StreamBroken(reason="in_band")
+                if out:
+                    return out
+            return await self._finish()
         except EndpointError as error:
             broken = error if isinstance(error, StreamBroken) else StreamBroken(reason=error.reason)
             self._fail(broken)
             raise broken from error
         except asyncio.CancelledError:
-            over = self._deadline.verdict()
+            over = deadline.verdict()
             if not isinstance(over, EndpointError):
                 raise
-            if isinstance(over, IdleTimeout) and self._endpoint.progressed_at > self._heard:
+            if isinstance(over, IdleTimeout) and endpoint.progressed_at > self._heard:
                 over.outcome = Outcome.IGNORED
             self._fail(over)
             raise over from None
-
-    async def _next(self) -> bytes:
-        reader, body, endpoint, deadline = self._reader, self._body, self._endpoint, self._deadline
-        while not reader.ended:
-            chunk = await body.read()
-            if not chunk:
-                break
-            now = self._clock.monotonic()
-            self._heard = endpoint.progressed_at = now
-            deadline.touch(now)
-            out = reader.feed(chunk)
-            if reader.error is not None:
-                raise StreamBroken(reason="in_band")
-            if out:
-                return out
-        return await self._finish()
 
     async def _finish(self) -> bytes:
         self._over = True

@@ -77,8 +77,13 @@ class StreamReader:
         if self._over:
             return b""
         splice = self._codec.splice
+        events = self._events.feed(chunk)
+        if len(events) == 1:
+            edited = splice(events[0])
+            if edited is not None:
+                return edited + b"\n\n"
         passed = []
-        for event in self._events.feed(chunk):
+        for event in events:
             edited = splice(event)
             if edited is None:
                 edited = self._read(event)

@@ -82,7 +82,11 @@ class Incoming:
     async def head(self) -> Reply:
         """Waits for the final head. Raises ClosedEarly or BadUpstream."""
         if not self._status and self._carrier is not None:
-            await self._news()
+            try:
+                await self._news()
+            except BaseException:
+                self.close()
+                raise
         if not self._status:
             raise self._error or ClosedEarly
         return Reply(self._status, self._headers, self)
@@ -90,14 +94,18 @@ class Incoming:
     async def read(self) -> bytes:
         """Raises StreamBroken for a body cut short, BadUpstream for one that breaks its own framing."""
         if not self._chunks and self._carrier is not None:
-            await self._news()
+            try:
+                await self._news()
+            except BaseException:
+                self.close()
+                raise
         chunks = self._chunks
         if chunks:
             arrived = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             chunks.clear()
-            self._buffered = 0
-            if self._carrier is not None:
+            if self._buffered > self._options.max_buffer and self._carrier is not None:
                 self._carrier.resume()
+            self._buffered = 0
             return arrived
         if self._error is not None:
             raise self._error
@@ -188,15 +196,10 @@ class Incoming:
     def on_message_complete(self) -> None:
         self._complete = self._status != 0
 
-    async def _news(self) -> None:
-        self._waiter = (self._loop or asyncio.get_running_loop()).create_future()
-        try:
-            await self._waiter
-        except BaseException:
-            self.close()
-            raise
-        finally:
-            self._waiter = None
+    def _news(self) -> asyncio.Future[None]:
+        """Done when there is something to read, or nothing will come any more."""
+        self._waiter = waiter = (self._loop or asyncio.get_running_loop()).create_future()
+        return waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
