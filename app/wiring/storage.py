@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from app.state.redis import RedisCounters
     from app.store.pepper import Pepper
     from app.tenancy.chores import Chores
+    from app.tenancy.ledger import LedgerOptions
 
 
 @dataclass(slots=True)
@@ -128,14 +129,10 @@ async def open_storage(
     database = await _open_database(settings.database_url.get_secret_value(), prepared=worker is not None)
     pepper = await _unlock(settings, database)
     changes = Changes(database, clock)
-    grace = KeysOptions(cache_grace=settings.auth.cache_grace)
-    lookup = KeyLookup(database)
-    known = Keys(lookup, changes, pepper, clock, grace)
-    gateway = gateway_id()
+    lookup, gateway = KeyLookup(database), gateway_id()
+    known = Keys(lookup, changes, pepper, clock, KeysOptions(cache_grace=settings.auth.cache_grace))
     journal = await _open_journal(settings, database)
-    storing = Storing(UsageRows(database), clock, settings.ledger.journal.after)
-    drain = Drain(journal, storing, clock, batch=settings.ledger.batch, retry=settings.ledger.retry)
-    rows = JournaledRows(storing, journal, drain, clock, straight=settings.ledger.commit == "store")
+    storing, drain, rows = _writing(settings.ledger, database, journal, clock)
     calendar = Calendar(settings.ledger.timezone)
     shared = open_shared(settings, clock, gateway)
     limiter = Limiter(shared or MemoryCounters(clock), clock, calendar)
@@ -170,6 +167,15 @@ async def open_storage(
         pepper=pepper,
         clock=clock,
     )
+
+
+def _writing(
+    options: LedgerOptions, database: Database, journal: Journal, clock: Clock
+) -> tuple[Storing, Drain, JournaledRows]:
+    """The way of a row: into the store, or into the journal and from there into the store."""
+    storing = Storing(UsageRows(database), clock, options.journal.after)
+    drain = Drain(journal, storing, clock, batch=options.batch, retry=options.retry)
+    return storing, drain, JournaledRows(storing, journal, drain, clock, straight=options.commit == "store")
 
 
 async def _open_database(url: str, *, prepared: bool) -> Database:
