@@ -15,6 +15,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
@@ -23,8 +24,8 @@ import uvloop
 from app.core.tenant import Limits
 from tests.house import at, running
 from tests.money.crowd import Round
-from tests.money.process import ROOT
 
+ROOT = Path(__file__).parents[2]
 FEW, MANY = 32, 3200
 PLENTY = 10**9
 LIMITS = Limits(PLENTY, PLENTY, PLENTY, PLENTY, PLENTY)
