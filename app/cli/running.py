@@ -12,7 +12,7 @@ import uvloop
 from app.main import create_data_app, create_ops_app
 from app.server.lifecycle import State
 from app.server.listener import Listener
-from app.server.runner import run
+from app.server.runner import run, undisturbed
 from app.settings import ConfigError
 from app.wiring import build
 
@@ -60,10 +60,12 @@ async def _run(settings: Settings, reread: Callable[[], Settings] | None, opened
         code = await run(
             [data, ops], house.lifecycle, settings.server, _reloading(house) if reread is not None else None
         )
-        await greeting
-        return code
+        with undisturbed():
+            await greeting
+            return code
     finally:
-        await house.aclose()
+        with undisturbed():
+            await house.aclose()
 
 
 def settle_memory() -> None:

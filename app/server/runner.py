@@ -34,8 +34,8 @@ async def run(
     data = listeners[0]
     lifecycle.inflight = lambda: len(data.tasks)
     try:
-        async with listening(*listeners):
-            with signals(lifecycle.stop, reload):
+        with signals(lifecycle.stop, reload):
+            async with listening(*listeners):
                 lifecycle.begin_serving()
                 await lifecycle.asked.wait()
                 await _wind_down(data, lifecycle, options)
@@ -78,3 +78,15 @@ def signals(stop: Callable[[], object], reload: Callable[[], object] | None) -> 
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """For the last steps of a process, which are short: whoever asks it to stop once more waits for them."""
+    asked = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    former = [signal.signal(number, signal.SIG_IGN) for number in asked]
+    try:
+        yield
+    finally:
+        for number, handler in zip(asked, former, strict=True):
+            signal.signal(number, handler)

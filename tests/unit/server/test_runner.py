@@ -9,7 +9,7 @@ from app.core.errors import ShuttingDown
 from app.server.lifecycle import State
 from app.server.listener import Listener
 from app.server.refusal import refuse
-from app.server.runner import run
+from app.server.runner import run, undisturbed
 from tests.rawcaller import PATIENCE, Application, House, post
 
 
@@ -136,3 +136,16 @@ async def test_taken_port_exits_1_with_one_line(capsys):
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert "address already in use" in message
+
+
+def test_last_steps_are_not_cut_by_whoever_cannot_wait():
+    heard = []
+    former = signal.signal(signal.SIGTERM, lambda *_: heard.append("before"))
+    try:
+        with undisturbed():
+            terminate()
+        assert heard == []
+        terminate()
+        assert heard == ["before"]
+    finally:
+        signal.signal(signal.SIGTERM, former)
