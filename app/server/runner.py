@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from app.server.options import ServerOptions
 
 _FLUSH = 2.0
+_ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 async def run(
@@ -82,11 +83,17 @@ def signals(stop: Callable[[], object], reload: Callable[[], object] | None) -> 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """For the last steps of a process, which are short: whoever asks it to stop once more waits for them."""
-    asked = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    former = [signal.signal(number, signal.SIG_IGN) for number in asked]
+    """For the last steps of a gateway, which are short: whoever asks it to stop once more waits for them."""
+    former = {number: signal.getsignal(number) for number in _ASKS}
+    ignore_asking()
     try:
         yield
     finally:
-        for number, handler in zip(asked, former, strict=True):
+        for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def ignore_asking() -> None:
+    """For a process that ends by itself now, and shall not end by a signal instead."""
+    for number in _ASKS:
+        signal.signal(number, signal.SIG_IGN)

@@ -13,6 +13,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
+from app.core.patience import within
+
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
@@ -71,7 +73,7 @@ class Link:
     async def _connect(self) -> None:
         connection = self._kind(**self._arguments)
         self._connection = connection
-        async with asyncio.timeout(_CONNECT):
+        async with within(_CONNECT):
             await connection.connect()  # type: ignore[no-untyped-call]
 
     async def _evaluated(self, batch: bytes, patience: float) -> bytes:

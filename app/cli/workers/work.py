@@ -19,7 +19,7 @@ from app.core.clock import SystemClock
 from app.main import create_data_app, create_ops_routes
 from app.server.lifecycle import State
 from app.server.listener import Listener
-from app.server.runner import run, undisturbed
+from app.server.runner import ignore_asking, run
 from app.server.workers.channel import Channel
 from app.server.workers.origin import told_origin
 from app.server.workers.whole_lines import in_whole_lines
@@ -76,14 +76,14 @@ async def _work(sock: socket.socket) -> int:
         settle_memory()
         ready = asyncio.create_task(_tell_ready(channel, house), name="ready")
         code = await run([data, ops], house.lifecycle, settings.server)
-        with undisturbed():
-            await ready
-            told.cancel()
-            await asyncio.wait({told})
-            return code
+        ignore_asking()
+        await ready
+        told.cancel()
+        await asyncio.wait({told})
+        return code
     finally:
-        with undisturbed():
-            await house.aclose()
+        ignore_asking()
+        await house.aclose()
 
 
 async def _tell_ready(channel: Channel, house: House) -> None:
