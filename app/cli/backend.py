@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from app.cli.failure import say
+from app.cli.options import moment
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -103,3 +104,21 @@ async def find_tenant(backend: Backend, name: str) -> Document:
         if name in (tenant["name"], tenant["id"]):
             return tenant
     raise NotFound(f"There is no tenant {name!r}.")
+
+
+async def which_usage(
+    backend: Backend,
+    *,
+    start: str | None,
+    end: str | None,
+    tenant: str | None = None,
+    **exact: str | None,
+) -> Document:
+    """What of the ledger was asked for: moments are of its timezone, `tenant` is a name or an id."""
+    which: Document = {name: value for name, value in exact.items() if value is not None}
+    zone = await backend.timezone() if start or end else "UTC"
+    which |= {"start": moment(start, zone, ahead=False)} if start else {}
+    which |= {"end": moment(end, zone, ahead=False)} if end else {}
+    if tenant is not None:
+        which["tenant_id"] = (await find_tenant(backend, tenant))["id"]
+    return which

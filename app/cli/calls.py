@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.backend import Backend, Document, ask, find_tenant
-from app.cli.options import config_option, moment
+from app.cli.backend import Backend, ask, which_usage
+from app.cli.options import config_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--to", "end", metavar="WHEN", help="Until then; that moment is not included.")
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="jsonl", show_default=True)
 @config_option
-def calls(config: Path | None, form: str, **given: str | None) -> None:
+def calls(config: Path | None, form: str, **which: str | None) -> None:
     """Print the ledger's rows, newest first, also those of calls that still run.
 
     Example: sluice usage calls --from 1d --format csv
@@ -32,7 +32,9 @@ def calls(config: Path | None, form: str, **given: str | None) -> None:
 
     async def printed(backend: Backend) -> None:
         writer = None
-        async for row in backend.calls(await _which(backend, given)):
+        async for row in backend.calls(
+            await which_usage(backend, **{name: text or None for name, text in which.items()})
+        ):
             if form == "jsonl":
                 click.echo(json.dumps(row, ensure_ascii=False))
                 continue
@@ -42,12 +44,3 @@ def calls(config: Path | None, form: str, **given: str | None) -> None:
             writer.writerow(row)
 
     ask(config, printed)
-
-
-async def _which(backend: Backend, given: dict[str, str | None]) -> Document:
-    which: Document = {name: given[name] for name in ("model", "endpoint") if given[name]}
-    zone = await backend.timezone() if given["start"] or given["end"] else "UTC"
-    which |= {name: moment(text, zone, ahead=False) for name in ("start", "end") if (text := given[name])}
-    if given["tenant"]:
-        which["tenant_id"] = (await find_tenant(backend, given["tenant"]))["id"]
-    return which

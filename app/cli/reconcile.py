@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.backend import Backend, Document, ask
-from app.cli.options import Duration, config_option, json_option, moment
+from app.cli.backend import Backend, Document, ask, which_usage
+from app.cli.options import Duration, config_option, json_option
 from app.cli.tables import show, when
 
 if TYPE_CHECKING:
@@ -45,10 +45,7 @@ def reconcile(
     """
 
     async def asked(backend: Backend) -> list[Document]:
-        zone = await backend.timezone() if start or end else "UTC"
-        which: Document = {"endpoint": endpoint} if endpoint else {}
-        which |= {"start": moment(start, zone, ahead=False)} if start else {}
-        which |= {"end": moment(end, zone, ahead=False)} if end else {}
+        which = await which_usage(backend, start=start, end=end, endpoint=endpoint or None)
         return await backend.reconcile(which | ({"step": step} if step else {}))
 
     rows = ask(config, asked)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.backend import Backend, Document, ask, find_tenant
+from app.cli.backend import Backend, Document, ask, which_usage
 from app.cli.calls import calls
 from app.cli.options import config_option, json_option, moment
 from app.cli.reconcile import reconcile
@@ -67,7 +67,7 @@ def usage(
     for name in groups:
         if name not in GROUPS:
             raise click.UsageError(f"--group-by knows no {name!r}; it takes {', '.join(GROUPS)}")
-    rows = ask(config, lambda backend: _sums(backend, groups, **which))
+    rows = ask(config, lambda backend: _sums(backend, groups, which))
     if form == "csv" and not as_json:
         _print_csv(rows)
     elif form == "jsonl" and not as_json:
@@ -99,22 +99,8 @@ usage.add_command(reconcile)
 usage.add_command(prune)
 
 
-async def _sums(
-    backend: Backend,
-    groups: list[str],
-    *,
-    tenant: str | None,
-    model: str | None,
-    start: str | None,
-    end: str | None,
-) -> list[Document]:
-    zone = await backend.timezone() if start or end else "UTC"
-    which: Document = {} if model is None else {"model": model}
-    which |= {"start": moment(start, zone, ahead=False)} if start else {}
-    which |= {"end": moment(end, zone, ahead=False)} if end else {}
-    if tenant is not None:
-        which["tenant_id"] = (await find_tenant(backend, tenant))["id"]
-    rows = await backend.usage(which, groups)
+async def _sums(backend: Backend, groups: list[str], which: Mapping[str, str | None]) -> list[Document]:
+    rows = await backend.usage(await which_usage(backend, **which), groups)
     if "tenant" not in groups:
         return rows
     named = {row["id"]: row["name"] for row in await backend.tenants()}
