@@ -60,9 +60,8 @@ async def _run(settings: Settings, reread: Callable[[], Settings] | None, opened
         code = await run(
             [data, ops], house.lifecycle, settings.server, _reloading(house) if reread is not None else None
         )
-        with undisturbed():
-            await greeting
-            return code
+        await greeting
+        return code
     finally:
         with undisturbed():
             await house.aclose()

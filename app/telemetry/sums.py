@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from operator import add
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,23 +15,19 @@ if TYPE_CHECKING:
 ADDED = frozenset({"counter", "histogram", "summary"})
 
 
-def _add(one: float, other: float) -> float:
-    return one + other
-
-
 GAUGES: dict[str, Fold] = {
-    "sluice_inflight_requests": _add,
-    "sluice_queued_requests": _add,
+    "sluice_inflight_requests": add,
+    "sluice_queued_requests": add,
     "sluice_tenant_limit_used_ratio": max,
     "sluice_endpoint_up": min,
     "sluice_endpoint_breaker_state": max,
     "sluice_endpoint_draining": max,
-    "sluice_endpoint_inflight": _add,
-    "sluice_endpoint_concurrency_limit": _add,
+    "sluice_endpoint_inflight": add,
+    "sluice_endpoint_concurrency_limit": add,
     "sluice_endpoint_requests_running": max,
     "sluice_endpoint_requests_waiting": max,
     "sluice_endpoint_kv_cache_usage_ratio": max,
-    "sluice_ledger_pending": _add,
+    "sluice_ledger_pending": add,
     "sluice_journal_backlog": max,
     "sluice_store_up": min,
     "sluice_shared_limits_up": min,
@@ -38,10 +35,10 @@ GAUGES: dict[str, Fold] = {
     "sluice_config_last_reload_successful": min,
     "sluice_build_info": max,
     "python_info": max,
-    "process_virtual_memory_bytes": _add,
-    "process_resident_memory_bytes": _add,
+    "process_virtual_memory_bytes": add,
+    "process_resident_memory_bytes": add,
     "process_start_time_seconds": min,
-    "process_open_fds": _add,
+    "process_open_fds": add,
     "process_max_fds": min,
 }
 """What becomes of a gauge that several processes give: every gauge of ours has its word here. They share one
@@ -128,5 +125,5 @@ def _number(value: float) -> str:
 
 def _fold(name: str, kind: str) -> Fold:
     if kind in ADDED:
-        return _add
+        return add
     return min if name.endswith("_created") else GAUGES.get(name, max)

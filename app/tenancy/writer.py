@@ -64,21 +64,12 @@ class Writer:
 
     def put(self, row: UsageRow) -> None:
         """Queue an open row that is known already."""
-        self._beginning.pop(row.call_id, None)
-        queued = self._queued.get(row.call_id)
-        if queued is None or queued.state == "open":
-            self._queued[row.call_id] = row
-            self._wake.set()
+        self._queue(row)
 
     def end(self, row: UsageRow) -> Commit:
         """Queue an end; the first one counts."""
-        self._beginning.pop(row.call_id, None)
-        queued = self._queued.get(row.call_id)
-        if queued is None or queued.state == "open":
-            self._queued[row.call_id] = row
-            if self._timer is None:
-                self._timer = Countdown(self._clock, self._options.max_wait, self._expire(self._batch))
-            self._wake.set()
+        if self._queue(row) and self._timer is None:
+            self._timer = Countdown(self._clock, self._options.max_wait, self._expire(self._batch))
         return self._batch
 
     @property
@@ -105,6 +96,16 @@ class Writer:
     def __repr__(self) -> str:
         queued = len(self._beginning) + len(self._queued)
         return f"<Writer queued={queued} writing={len(self._writing)} overdue={self.overdue}>"
+
+    def _queue(self, row: UsageRow) -> bool:
+        """Whether it took its place: an end that waits keeps it."""
+        self._beginning.pop(row.call_id, None)
+        queued = self._queued.get(row.call_id)
+        if queued is not None and queued.state != "open":
+            return False
+        self._queued[row.call_id] = row
+        self._wake.set()
+        return True
 
     def _expire(self, batch: Commit) -> Callable[[], None]:
         def expire() -> None:
