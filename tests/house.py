@@ -309,7 +309,7 @@ def unquiet(gateway: Gateway) -> list[str]:
 def _passing(task: asyncio.Task[Any]) -> bool:
     """A visit to an endpoint, or a test's own server holding an idle connection."""
     coro: Any = task.get_coro()
-    own = ("FaultServer._accept", "Proxy.serve", "Proxy.pump")
+    own = ("FaultServer._accept", "TcpProxy._serve", "TcpProxy._pump")
     return task.get_name().startswith("visits ") or getattr(coro, "__qualname__", "") in own
 
 

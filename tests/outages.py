@@ -4,84 +4,47 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
+from tests.faults.tcpproxy import TcpProxy
 from tests.house import calls
 
 SECRET = "a pepper of the tests, long enough"
 
 
-class Proxy:
-    """TCP in front of a PostgreSQL server.
+class Proxy(TcpProxy):
+    """TCP in front of a PostgreSQL server, known by `address`.
 
-    `mode` is open, silent (accepts, says nothing) or refusing. `delay` seconds are added to every piece in
-    each direction. `fatal`: a connection on which these bytes were sent dies instead of hearing the answer.
+    `fatal`: a connection on which these bytes were sent dies instead of hearing the answer.
     """
 
     def __init__(self, url):
-        self.url, self.mode, self.delay, self.fatal = url, "open", 0.0, None
-        self.connections = set()
+        super().__init__(url)
+        self.fatal = None
         self.killed = 0
+        self._doomed = set()
 
-    async def start(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        port = self.server.sockets[0].getsockname()[1]
-        self.address = f"postgresql://postgres@127.0.0.1:{port}{urlsplit(self.url).path}?sslmode=disable"
-        return self
+    @property
+    def address(self):
+        path = urlsplit(self.target).path
+        return f"postgresql://postgres@127.0.0.1:{self.port}{path}?sslmode=disable"
 
-    async def serve(self, reader, writer):
-        task = asyncio.current_task()
-        self.connections.add(task)
-        doomed = []
-        with suppress(OSError, asyncio.CancelledError):
-            if self.mode == "refusing":
-                writer.transport.abort()
-            else:
-                inner_reader, inner_writer = await self.inner()
-                pumps = [
-                    asyncio.ensure_future(self.pump(reader, inner_writer, doomed, answers=False)),
-                    asyncio.ensure_future(self.pump(inner_reader, writer, doomed, answers=True)),
-                ]
-                try:
-                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for pump in pumps:
-                        pump.cancel()
-                    inner_writer.close()
-            writer.transport.abort()
-        self.connections.discard(task)
+    async def forward(self, data, way, link):
+        if self.fatal is not None and way == "up" and self.fatal in data:
+            self._doomed.add(link)
+        if way == "down" and link in self._doomed:
+            self._doomed.discard(link)
+            self.killed += 1
+            raise ConnectionResetError
+        await super().forward(data, way, link)
 
-    async def inner(self):
-        parts = urlsplit(self.url)
+    async def connect(self):
+        parts = urlsplit(self.target)
         folder = parse_qs(parts.query).get("host")
         if folder:
             return await asyncio.open_unix_connection(f"{folder[0]}/.s.PGSQL.5432")
         return await asyncio.open_connection(parts.hostname, parts.port or 5432)
-
-    async def pump(self, reader, writer, doomed, *, answers):
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                while self.mode == "silent":
-                    await asyncio.sleep(0.005)
-                if self.mode == "refusing":
-                    break
-                if self.delay:
-                    await asyncio.sleep(self.delay)
-                if self.fatal is not None and not answers and self.fatal in data:
-                    doomed.append(data)
-                if answers and doomed:
-                    self.killed += 1
-                    break
-                writer.write(data)
-                await writer.drain()
-
-    async def aclose(self):
-        self.mode = "refusing"
-        self.server.close()
-        for task in list(self.connections):
-            task.cancel()
-        await asyncio.gather(*self.connections, return_exceptions=True)
 
 
 class Server:

@@ -45,7 +45,7 @@ async def read_only(url, *, on):
 
 async def fail(proxy, how, gateway):
     if how == "read-only":
-        await read_only(proxy.url, on=True)
+        await read_only(proxy.target, on=True)
     elif how == "slow":
         proxy.delay = 0.3
     elif how == "reset":
@@ -56,7 +56,7 @@ async def fail(proxy, how, gateway):
 
 async def mend(proxy):
     proxy.mode, proxy.delay, proxy.fatal = "open", 0.0, None
-    await read_only(proxy.url, on=False)
+    await read_only(proxy.target, on=False)
 
 
 @pytest.mark.parametrize("how", ["refusing", "silent", "slow", "read-only", "reset"])
