@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 
 from tests.faults.tcpproxy import Link, TcpProxy, Way
