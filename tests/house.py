@@ -31,11 +31,11 @@ from app.settings import load
 from app.settings.layers import merged
 from app.simulator import Record, Simulator
 from app.store.migrate import migrate
-from app.store.reports import UsageFilter
 from app.store.usage import UsageRow
 from app.upstream.transport.direct.transport import DirectTransport
 from app.wiring import House, build
 from tests.rawcaller import RawCaller, post
+from tests.witness import CANARY, Witness, secrets_of
 
 SOON = 30.0
 """Seconds within which what must happen has happened, on a busy machine too."""
@@ -44,7 +44,6 @@ DEFAULTS: dict[str, Any] = {
     "server": {"host": "127.0.0.1", "port": 0, "lame_duck": 0, "drain": 5},
     "ops": {"port": 0},
     "admin_token": "an admin token of the tests",
-    "logging": {"access": {"enabled": False}},
     "ledger": {"max_wait": 20},
     "health": {"interval": 0.5, "interval_down": 0.1, "timeout": 5},
     "resilience": {"timeouts": {"connect": 1, "first_byte": 2, "idle": 2, "total": 10, "stream_total": 20}},
@@ -94,6 +93,7 @@ class Gateway:
     simulators: list[Simulator]
     client: httpx.AsyncClient
     file: Path
+    witness: Witness
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     _sdk: AsyncOpenAI | None = None
     _callers: list[RawCaller] = field(default_factory=list)
@@ -124,7 +124,7 @@ class Gateway:
         return self._sdk
 
     async def ask(
-        self, content: str = "hello", *, path: str = "/v1/chat/completions", **fields: Any
+        self, content: str = f"hello {CANARY}", *, path: str = "/v1/chat/completions", **fields: Any
     ) -> httpx.Response:
         """One request, a JSON chat unless said otherwise."""
         headers = fields.pop("headers", None)
@@ -139,7 +139,9 @@ class Gateway:
         self._callers.append(caller)
         return caller
 
-    def request(self, content: str = "hello", *, path: str = "/v1/chat/completions", **fields: Any) -> bytes:
+    def request(
+        self, content: str = f"hello {CANARY}", *, path: str = "/v1/chat/completions", **fields: Any
+    ) -> bytes:
         """The bytes of a request, for `caller().say`."""
         body = json.dumps(chat(content, **fields)).encode()
         return post(path, body, f"Authorization: Bearer {self.key}", "Content-Type: application/json")
@@ -181,7 +183,7 @@ def calls(*simulators: Simulator) -> list[Record]:
     return sorted(records, key=lambda record: record.received)
 
 
-def chat(content: str = "hello", **fields: Any) -> dict[str, Any]:
+def chat(content: str = f"hello {CANARY}", **fields: Any) -> dict[str, Any]:
     return {"model": "tiny", "messages": [{"role": "user", "content": content}], **fields}
 
 
@@ -193,16 +195,21 @@ async def until(true: Any, within: float = SOON) -> None:
 
 
 @asynccontextmanager
-async def running(endpoints: Any, *, through: Any = None, ops: bool = False, **settings: Any):
+async def running(
+    endpoints: Any, *, through: Any = None, ops: bool = False, bugs: bool = False, **settings: Any
+):
     """A gateway that serves, quiet again at the end and gone without a trace after it.
 
     Endpoints are simulators (started here), rows made by `at`, or anything with a url. `through` is a
-    transport in place of the configured one; `ops`: with the operators' port too. Settings are nested
-    like the file, over DEFAULTS; `database_url` is SQLite unless it names a migrated PostgreSQL.
+    transport in place of the configured one; `ops`: with the operators' port too; `bugs`: tracebacks in the
+    log are what the test wants. Settings are nested like the file, over DEFAULTS; `database_url` is SQLite
+    unless it names a migrated PostgreSQL.
     """
     await _warm_up()
     before = open_files(), len(asyncio.all_tasks())
+    witness = Witness()
     async with AsyncExitStack() as stack:
+        stack.enter_context(witness.listening())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         rows = [row if isinstance(row, Row) else at(row) for row in endpoints]
         simulators = [row.endpoint for row in rows if isinstance(row.endpoint, Simulator)]
@@ -216,13 +223,15 @@ async def running(endpoints: Any, *, through: Any = None, ops: bool = False, **s
             {"name": f"gpu-{letter}", "url": row.endpoint.url, **row.fields}
             for letter, row in zip(ascii_lowercase, rows, strict=False)
         ]
-        gateway = await stack.enter_async_context(_serving(folder, tree, through, ops=ops))
+        gateway = await stack.enter_async_context(_serving(folder, tree, through, witness, ops=ops))
         gateway.simulators = simulators
         try:
             yield gateway
         finally:
             await gateway.aclose()
         await quiet(gateway)
+    assert witness.leaked(secrets_of(tree) | {gateway.key}) == []
+    assert bugs or witness.tracebacks == []
     await until(lambda: len(asyncio.all_tasks()) <= before[1])
     if open_files() > before[0]:
         gc.collect()
@@ -230,15 +239,17 @@ async def running(endpoints: Any, *, through: Any = None, ops: bool = False, **s
 
 
 @asynccontextmanager
-async def _serving(folder: Path, tree: Mapping[str, Any], through: Any, *, ops: bool):
+async def _serving(folder: Path, tree: Mapping[str, Any], through: Any, witness: Witness, *, ops: bool):
     file = folder / "sluice.yaml"
     file.write_text(json.dumps(tree))
     settings = load(file, environ={})
     house = await build(settings, transport=through, reread=lambda: load(file, environ={}))
+    house.hearing.access._write = witness.wrote
     await house.start()
     tenant = await house.storage.tenants.create("demo")
     _, secret = await house.storage.stored_keys.create(tenant.id)
-    data = Listener(create_data_app(house), house.lifecycle, settings.server)
+    app = witness.counting(create_data_app(house), house)
+    data = Listener(app, house.lifecycle, settings.server)
     listeners = [data]
     if ops:
         app = create_ops_app(house)
@@ -265,6 +276,7 @@ async def _serving(folder: Path, tree: Mapping[str, Any], through: Any, *, ops: 
                 [],
                 client,
                 file,
+                witness,
                 asyncio.all_tasks(),
             )
     finally:
@@ -275,13 +287,18 @@ async def _serving(folder: Path, tree: Mapping[str, Any], through: Any, *, ops: 
 
 
 async def quiet(gateway: Gateway) -> None:
-    """Nothing in flight, every permit back, nothing reserved, no connection in use, every row ended."""
+    """Nothing in flight, every permit back, nothing reserved, no connection in use, every row ended, and
+    what came, what the metrics tell and what the ledger holds are the same.
+    """
     try:
         await until(lambda: not unquiet(gateway))
     except TimeoutError:
         raise AssertionError(f"not quiet: {unquiet(gateway)}") from None
-    async for row in gateway.house.storage.reports.export(UsageFilter(state="open")):
-        raise AssertionError(f"open for ever: {row}")
+    house, rows = gateway.house, 0
+    async for row in house.storage.reports.export():
+        assert row.state != "open", f"open for ever: {row}"
+        rows += row.gateway == house.storage.ledger._entries._gateway
+    assert gateway.witness.contradictions(house, house.metrics.exposition().decode(), rows) == []
 
 
 def unquiet(gateway: Gateway) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.core.errors import GatewayError, NoHealthyEndpoint, Overloaded, StorageUnavailable
+from app.core.errors import CallerGone, GatewayError, NoHealthyEndpoint, Overloaded, StorageUnavailable
 from app.core.failures import ConnectFailed, ConnectTimeout, EndpointBusy, TotalTimeout
 from app.core.guard import Lease
 from app.core.outcome import ABANDONED, Outcome, Settlement
@@ -65,8 +65,7 @@ class Gateway:
             await lease.take(call, self._guards)
         except BaseException as error:
             lease.settle(ABANDONED)
-            if isinstance(error, GatewayError):
-                self._observer.rejected(call, error)
+            self._observer.rejected(call, _refusal(call, error))
             raise
         self._ledger.open(call)
         deadline = Deadline(self._clock)
@@ -111,3 +110,12 @@ class Gateway:
             except UNSERVED as error:
                 last = error
         raise last
+
+
+def _refusal(call: Call, error: BaseException) -> GatewayError:
+    """What the caller is told, or would be if it were still there."""
+    if isinstance(error, GatewayError):
+        return error
+    if isinstance(error, asyncio.CancelledError):
+        return call.stopped or CallerGone()
+    return GatewayError()
