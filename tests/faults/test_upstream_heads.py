@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from contextlib import AsyncExitStack, asynccontextmanager
+import time
 
 import pytest
 
@@ -25,67 +25,81 @@ from tests.faults.behaviours import (
     saying_then_silence,
     whole,
 )
-from tests.house import at, calls, running
+from tests.faults.contract import assert_refused
+from tests.faults.fleets import Booked, fleet, hits, learnt, served, states
+from tests.house import calls, running
 from tests.line import DONE, WHOLE, answer
-from tests.scripted import misbehaving
 
-PROBES = {"interval": 60, "interval_down": 60}
 ANSWER = answer()
 GZIP = b"content-encoding: gzip\r\n"
 
 BAD = {
-    "U13 bad chunk": saying_then_fin(SSE, b"ZZ\r\n"),
-    "U14 length too long": saying_then_fin(JSON + b"content-length: 5000\r\n\r\n" + ANSWER),
-    "U17 not HTTP": saying_then_fin(b"SSH-2.0-OpenSSH_9.6\r\n"),
-    "U18 closed": closes_at_once,
-    "U18 reset": resets_at_once,
-    "U20 endless headers": flooding(OK, b"x-many: " + b"a" * 8000 + b"\r\n"),
-    "U21 endless 1xx": flooding(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "U22 status 999": saying(whole(ANSWER, b"999 odd")),
-    "U22 status 000": saying_then_fin(whole(ANSWER, b"000 odd")),
-    "U22 status 101": saying_then_fin(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n"),
-    "U23 redirect": saying(whole(b"", b"307 go", b"location: http://169.254.169.254/\r\n")),
-    "U24 compressed": saying(whole(gzip.compress(ANSWER), extra=GZIP)),
-    "U25 bomb": answers_with_a_bomb,
-    "U26 not what it says": saying(whole(ANSWER, extra=GZIP)),
-    "U35 a page": saying(whole(b"<html><body>It works!</body></html>")),
-    "empty answer": saying(whole(b"")),
+    "u13 bad chunk": (saying_then_fin(SSE, b"ZZ\r\n"), "bad"),
+    "u14 length too long": (saying_then_fin(JSON + b"content-length: 5000\r\n\r\n" + ANSWER), "closed"),
+    "u17 not HTTP": (saying_then_fin(b"SSH-2.0-OpenSSH_9.6\r\n"), "bad"),
+    "u18 closed": (closes_at_once, "closed"),
+    "u18 reset": (resets_at_once, "closed"),
+    "u20 endless headers": (flooding(OK, b"x-many: " + b"a" * 8000 + b"\r\n"), "bad"),
+    "u21 endless 1xx": (flooding(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), "bad"),
+    "u22 status 999": (saying(whole(ANSWER, b"999 odd")), "bad"),
+    "u22 status 000": (saying_then_fin(whole(ANSWER, b"000 odd")), "bad"),
+    "u22 status 101": (saying_then_fin(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n"), "bad"),
+    "u23 redirect": (saying(whole(b"", b"307 go", b"location: http://169.254.169.254/\r\n")), "bad"),
+    "u24 compressed": (saying(whole(gzip.compress(ANSWER), extra=GZIP)), "bad"),
+    "u25 bomb": (answers_with_a_bomb, "bad"),
+    "u26 not what it says": (saying(whole(ANSWER, extra=GZIP)), "bad"),
+    "u35 a page": (saying(whole(b"<html><body>It works!</body></html>")), "bad"),
+    "u35 nothing": (saying(whole(b"")), "bad"),
 }
-"""By the case; each answers a chat like this."""
+"""By the case: what answers a chat like this, and what the breaker hears of it."""
+
+CODES = {"bad": "bad_upstream", "closed": "upstream_error"}
+AT_ONCE = 2.0
+"""Seconds; what is wanted is far less, which a busy machine may miss."""
 
 
-@asynccontextmanager
-async def fleet(*behaviours, healthy=0, **settings):
-    """A gateway before so many misbehaving endpoints, then so many good ones."""
-    async with AsyncExitStack() as stack:
-        servers = [await stack.enter_async_context(misbehaving(behaviour)) for behaviour in behaviours]
-        good = [Simulator(ttft=0.001, itl=0.001) for _ in range(healthy)]
-        rows = [at(endpoint, models=["tiny"]) for endpoint in (*servers, *good)]
-        given = {"health": PROBES, "routing": {"strategy": "round_robin"}} | settings
-        yield await stack.enter_async_context(running(rows, **given)), servers
+def reason_of(case, stream):
+    """Short JSON where a stream was asked for is bad already for being JSON."""
+    return "bad" if stream and case.startswith("u14") else BAD[case][1]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("case", BAD)
 async def test_bad_answer_costs_the_caller_nothing_while_another_endpoint_is_well(case, stream):
-    async with fleet(BAD[case], healthy=1) as (gateway, _):
+    async with fleet(BAD[case][0], healthy=1) as (gateway, (server,)):
+        began = time.monotonic()
         reply = await gateway.ask("short", stream=stream)
+        assert time.monotonic() - began < AT_ONCE
         assert reply.status_code == 200
         assert reply.text.endswith("data: [DONE]\n\n") if stream else reply.json()["choices"]
-        assert len(calls(*gateway.simulators)) == 1
-        row = await gateway.row()
-        assert (row.state, row.endpoint, row.attempts) == ("settled", "gpu-b", 2)
+        assert (hits(server), served(gateway)) == (1, 1)
+        await Booked("settled", "gpu-b", 2, source="upstream", finish="stop").check(gateway)
+        reason = reason_of(case, stream)
+        assert learnt(gateway) == {("gpu-a", "failure", reason): 1, ("gpu-b", "success", "none"): 1}
+        assert gateway.house.hearing.calls.retries == {(reason,): 1}
+        assert states(gateway) == ["closed", "closed"]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("case", BAD)
 async def test_bad_answer_of_every_endpoint_is_a_502_in_our_shape(case, stream):
-    async with fleet(BAD[case], BAD[case]) as (gateway, _):
+    async with fleet(BAD[case][0], BAD[case][0]) as (gateway, servers):
+        began = time.monotonic()
         reply = await gateway.ask("short", stream=stream)
-        assert reply.status_code == 502
-        assert reply.json()["error"]["code"] in ("bad_upstream", "upstream_error")
-        assert reply.headers["x-should-retry"] == "false"
-        assert [row.state for row in await gateway.rows()] == ["void"]
+        assert time.monotonic() - began < AT_ONCE
+        reason = reason_of(case, stream)
+        assert_refused(reply, CODES[reason])
+        assert [hits(server) for server in servers] == [1, 1]
+        await Booked("void", "gpu-b", 2, 502, CODES[reason]).check(gateway)
+        assert learnt(gateway) == {("gpu-a", "failure", reason): 1, ("gpu-b", "failure", reason): 1}
+
+
+async def test_u28_bad_answers_open_the_breaker_like_500s():
+    async with fleet(saying(whole(b"<html>")), healthy=1) as (gateway, (server,)):
+        for _ in range(20):
+            assert (await gateway.ask("short")).status_code == 200
+        assert hits(server) == 5
+        assert states(gateway) == ["open", "closed"]
 
 
 async def test_u15_poison_behind_an_answer_reaches_nobody():

@@ -123,7 +123,7 @@ class Broken:
     ids=["connect timeout everywhere", "a bug"],
 )
 async def test_call_that_never_got_through_is_void(error, status, code):
-    async with running([Simulator()], through=Broken(error)) as gateway:
+    async with running([Simulator()], through=Broken(error), bugs=status == 500) as gateway:
         reply = await gateway.ask()
         assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
         row = await gateway.row()
