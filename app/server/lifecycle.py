@@ -21,13 +21,15 @@ class State(IntEnum):
 
 
 class Lifecycle:
-    """Only moves forward. `draining`: new calls are refused.
+    """Only moves forward. `leaving`: no connection is kept beyond its next answer. `draining`: new calls are
+    refused.
 
     `inflight` counts the answers that are due; the runner supplies it.
     """
 
     def __init__(self) -> None:
         self.state = State.STARTING
+        self.leaving = False
         self.draining = False
         self.inflight: Callable[[], int] = lambda: 0
         self.asked = asyncio.Event()
@@ -77,6 +79,7 @@ class Lifecycle:
         if state <= self.state:
             return
         self.state = state
+        self.leaving = state >= State.LAME_DUCK
         self.draining = state >= State.DRAINING
         for wanted, waiter in self._waiters:
             if wanted <= state and not waiter.done():

@@ -79,9 +79,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.finished:
             return
-        if self.receiving == "nothing":
-            self._head_bytes = 0
-        self._head_bytes += len(data)
+        self._head_bytes = len(data) + (0 if self.receiving == "nothing" else self._head_bytes)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as exc:
@@ -126,7 +124,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.flow,
             self.server_state.default_headers,
             self.on_response_complete,
-            keep_alive=version == "1.1" and self.parser.should_keep_alive() and not self.lifecycle.draining,
+            keep_alive=version == "1.1" and self.parser.should_keep_alive() and not self.lifecycle.leaving,
             expects_continue=self.expect_100_continue,
         )
         self.cycle = answer
@@ -168,10 +166,12 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.receiving == "nothing":
             self.deadline = self.loop.time() + KEEP_ALIVE
 
-    def close_after_answer(self) -> None:
-        """Close when the answer that is due is complete; an idle connection stays open for the next."""
+    def leave(self) -> None:
+        """Close after the answer that is due, or at once between two; the first request is waited for."""
         if self.serving:
             self.cycle.keep_alive = False
+        elif self.receiving == "nothing" and self.cycle is not None and not self.finished:
+            self.transport.close()
 
     def refuse(self, error: GatewayError) -> None:
         """Answer in the application's place and close; an answer that has begun is only finished.
@@ -205,8 +205,9 @@ class LimitedProtocol(HttpToolsProtocol):
         """Read no further request; close when the answer that is due is complete."""
         self.finished = True
         self.deadline = inf
-        self.close_after_answer()
-        if self.receiving == "body" and not self.serving:
+        if self.serving:
+            self.cycle.keep_alive = False
+        elif self.receiving == "body":
             self.transport.close()
 
     def _hang_up(self) -> None:
@@ -230,9 +231,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def _scope(self, version: str) -> Any:
         path, raw_path, query = split_target(self.url)
         client = self.client
-        trusted = self.limits.trusted_proxies
-        if trusted and client is not None:
-            client = (caller_address(client[0], self.headers, trusted), client[1])
+        if self.limits.trusted_proxies and client is not None:
+            client = (caller_address(client[0], self.headers, self.limits.trusted_proxies), client[1])
         return {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},

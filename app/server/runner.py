@@ -54,8 +54,8 @@ async def _wind_down(data: Listener, lifecycle: Lifecycle, options: ServerOption
     await asyncio.wait({hurry}, timeout=options.lame_duck)
     lifecycle.begin_draining()
     calls = set(data.tasks)
-    for connection in data.connections:
-        connection.close_after_answer()
+    for connection in list(data.connections):
+        connection.leave()
     ended = asyncio.create_task(finished(calls, options.drain))
     await asyncio.wait({ended, hurry}, return_when=asyncio.FIRST_COMPLETED)
     if not all(call.done() for call in calls):

@@ -67,7 +67,22 @@ async def test_l01_lame_duck_still_serves():
         assert await task == 0
 
 
-async def test_idle_connection_gets_its_refusal_while_draining():
+async def test_lame_duck_ends_each_connection_with_its_next_answer():
+    app = Application()
+    async with running(app, lame_duck=60) as (subject, task):
+        kept = await subject.call(post())
+        assert "connection" not in (await kept.answer()).headers
+        terminate()
+        await subject.lifecycle.reached(State.LAME_DUCK)
+        kept.say(post())
+        answer = await kept.answer()
+        assert await kept.closed() == b""
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
+        subject.lifecycle.stop()
+        assert await task == 0
+
+
+async def test_connection_between_two_requests_is_closed_when_the_drain_begins():
     app = Application()
     async with running(app, lame_duck=0) as (subject, task):
         idle = await subject.call(post())
@@ -75,14 +90,30 @@ async def test_idle_connection_gets_its_refusal_while_draining():
         busy = await subject.call(post("/stream"))
         await app.started.wait()
         terminate()
-        await subject.lifecycle.reached(State.DRAINING)
-        idle.say(post())
-        answer = await idle.answer()
         assert await idle.closed() == b""
+        assert not task.done()
         app.go_on.set()
         await busy.answer()
         assert await task == 0
-    assert answer.status == 503
+
+
+async def test_connection_opened_before_the_drain_gets_an_answer_to_its_first_request():
+    app = Application()
+    async with running(app, lame_duck=0) as (subject, task):
+        silent = await subject.call()
+        half = await subject.call(post()[:10])
+        busy = await subject.call(post("/stream"))
+        await app.started.wait()
+        terminate()
+        await subject.lifecycle.reached(State.DRAINING)
+        await asyncio.sleep(0)
+        silent.say(post())
+        half.say(post()[10:])
+        answers = [await silent.answer(), await half.answer()]
+        app.go_on.set()
+        await busy.answer()
+        assert await task == 0
+    assert [answer.code for answer in answers] == ["shutting_down"] * 2
 
 
 async def test_l02_stuck_peers_do_not_outlast_the_drain(monkeypatch):
