@@ -13,6 +13,7 @@ from app.main import create_data_app, create_ops_app
 from app.server.lifecycle import State
 from app.server.listener import Listener
 from app.server.runner import run, undisturbed
+from app.server.watchdog import watched
 from app.settings import ConfigError
 from app.wiring import build
 
@@ -57,9 +58,9 @@ async def _run(settings: Settings, reread: Callable[[], Settings] | None, opened
         )
         settle_memory()
         greeting = asyncio.create_task(_greet(house, data, ops, opened), name="greeting")
-        code = await run(
-            [data, ops], house.lifecycle, settings.server, _reloading(house) if reread is not None else None
-        )
+        reload = _reloading(house) if reread is not None else None
+        with watched(lambda: house.hearing.lag.beats, settings.server.watchdog):
+            code = await run([data, ops], house.lifecycle, settings.server, reload)
         await greeting
         return code
     finally:

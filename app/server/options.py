@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field, IPvAnyNetwork
 
 from app.core.units import Seconds, Size
+from app.server.watchdog import WatchdogOptions
 
 
 class ServerOptions(BaseModel, frozen=True, extra="forbid"):
@@ -24,6 +25,7 @@ class ServerOptions(BaseModel, frozen=True, extra="forbid"):
     drain: Seconds = 120.0
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     expose_endpoint: bool = False
+    watchdog: WatchdogOptions = WatchdogOptions()
 
 
 class OpsOptions(BaseModel, frozen=True, extra="forbid"):

@@ -13,11 +13,15 @@ SAMPLES = 120
 
 
 class LoopLag:
-    """`last` and `worst` in seconds, the latter over the last half minute. Whoever starts `run` ends it."""
+    """`last` and `worst` in seconds, the latter over the last half minute. Whoever starts `run` ends it.
+
+    `beats` grows while the loop runs, for whoever looks from another thread.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._samples: deque[float] = deque([0.0], maxlen=SAMPLES)
+        self.beats = 0
 
     @property
     def last(self) -> float:
@@ -33,6 +37,7 @@ class LoopLag:
             asked = self._clock.monotonic()
             await self._clock.sleep(INTERVAL)
             self._samples.append(max(0.0, self._clock.monotonic() - asked - INTERVAL))
+            self.beats += 1
 
     def __repr__(self) -> str:
         return f"<LoopLag last={self.last:.3f} worst={self.worst:.3f}>"

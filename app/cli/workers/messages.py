@@ -25,6 +25,11 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Alive:
+    """Its event loop runs; said every so often."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """A worker's question to an endpoint."""
 

@@ -20,6 +20,7 @@ from app.server.lifecycle import Lifecycle
 from app.server.listener import CannotStart, Listener, bind, listening
 from app.server.runner import signals
 from app.server.workers import merging
+from app.server.workers.hangs import end_hung
 from app.server.workers.ops import OpsOfAll
 from app.store.migrate import prepare
 from app.telemetry.sums import Sums
@@ -76,6 +77,7 @@ async def _supervise(
                     port=settings.ops.port,
                     lifespan="off",
                 )
+                supervisor.spare(partial(end_hung, supervisor.crew, settings.server.watchdog.kill_after))
                 async with listening(ops):
                     lifecycle.begin_serving()
                     return await supervisor.crew.gone()

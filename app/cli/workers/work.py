@@ -14,13 +14,15 @@ import uvloop
 from app.cli.failure import Failed, plainly
 from app.cli.running import settle_memory
 from app.cli.workers.link import Link
-from app.cli.workers.messages import Ready, Start, lock_of, socket_of
+from app.cli.workers.messages import Alive, Ready, Start, lock_of, socket_of
 from app.core.clock import SystemClock
 from app.main import create_data_app, create_ops_routes
 from app.server.lifecycle import State
 from app.server.listener import Listener
 from app.server.runner import ignore_asking, run
+from app.server.watchdog import watched
 from app.server.workers.channel import Channel
+from app.server.workers.hangs import BEAT
 from app.server.workers.origin import told_origin
 from app.server.workers.whole_lines import in_whole_lines
 from app.telemetry.logs import configure_logging
@@ -74,22 +76,26 @@ async def _work(sock: socket.socket) -> int:
         told = asyncio.create_task(_obey(link, house, data, start.folder), name="supervisor's word")
         await house.start()
         settle_memory()
-        ready = asyncio.create_task(_tell_ready(channel, house), name="ready")
-        code = await run([data, ops], house.lifecycle, settings.server)
+        ready = asyncio.create_task(_tell(channel, house), name="signs of life")
+        with watched(lambda: house.hearing.lag.beats, settings.server.watchdog):
+            code = await run([data, ops], house.lifecycle, settings.server)
         ignore_asking()
-        await ready
-        told.cancel()
-        await asyncio.wait({told})
+        for task in (ready, told):
+            task.cancel()
+        await asyncio.wait({ready, told})
         return code
     finally:
         ignore_asking()
         await house.aclose()
 
 
-async def _tell_ready(channel: Channel, house: House) -> None:
+async def _tell(channel: Channel, house: House) -> None:
     await house.lifecycle.reached(State.SERVING)
     if house.lifecycle.state is State.SERVING:
         channel.send(Ready())
+    while True:
+        await asyncio.sleep(BEAT)
+        channel.send(Alive())
 
 
 async def _obey(link: Link, house: House, data: Listener, folder: Path) -> None:

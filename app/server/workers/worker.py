@@ -21,13 +21,17 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Worker:
-    """`seat` is its place among the workers, which its replacement takes; `ready` once it accepts calls."""
+    """`seat` is its place among the workers, which its replacement takes; `ready` once it accepts calls.
+
+    `silent` are the seconds since it said anything, as far as somebody counts them up.
+    """
 
     def __init__(self, seat: int, process: Process, channel: Channel, born: float) -> None:
         self.seat = seat
         self.pid = process.pid
         self.born = born
         self.ready = False
+        self.silent = 0.0
         self.channel = channel
         self._process = process
         self._ready = asyncio.Event()
@@ -57,6 +61,7 @@ class Worker:
     async def hear(self, heard: Callable[[Worker, Any], object]) -> int:
         """Pass on what it says until it ends; returns its exit code, 128 and more for a signal."""
         while (message := await self.channel.receive()) is not None:
+            self.silent = 0.0
             heard(self, message)
         code = await self._process.wait()
         self.ready = False
