@@ -47,7 +47,8 @@ class Supervised:
                 self._news.notify_all()
 
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines]
+        """What is logged, without the stacks that SIGUSR1 asks for."""
+        return [json.loads(line) for line in self.lines if line.startswith(b"{")]
 
     def heard(self, start: str, times: int = 1) -> list[str]:
         """The messages of the log that begin so, once there are so many."""
@@ -88,12 +89,12 @@ def configured(folder: Path, urls: list[str], **settings: Any) -> Path:
     return file
 
 
-def _started(file: Path, workers: int) -> subprocess.Popen[bytes]:
+def _started(file: Path, workers: int, **variables: str) -> subprocess.Popen[bytes]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "app", "serve", "--config", str(file), "--workers", str(workers)],
         cwd=file.parent,
-        env=environ | {"PYTHONPATH": str(ROOT)},
+        env=environ | {"PYTHONPATH": str(ROOT)} | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -109,14 +110,37 @@ def run(file: Path, workers: int) -> tuple[int, list[str]]:
 @contextmanager
 def supervised(folder: Path, urls: list[str], workers: int = 2, **settings: Any):
     """All workers ready; killed at the end if it still runs."""
+    with _served(configured(folder, urls, **settings), workers) as gateway:
+        gateway.heard("listening on", workers + 1)
+        wait(lambda: len(pids(gateway)) == workers)
+        yield gateway
+
+
+@contextmanager
+def alone(folder: Path, urls: list[str], **settings: Any):
+    """A gateway of one process, which listens."""
+    with _served(configured(folder, urls, **settings), 1) as gateway:
+        gateway.heard("listening on", 2)
+        yield gateway
+
+
+@contextmanager
+def blockable(folder: Path, urls: list[str], workers: int, seconds: float, **settings: Any):
+    """One whose processes SIGUSR2 blocks for so long."""
+    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests" / "faults" / "blockable")))
     file = configured(folder, urls, **settings)
-    process = _started(file, workers)
+    with _served(file, workers, PYTHONPATH=path, BLOCKED_FOR=str(seconds)) as gateway:
+        gateway.heard("listening on", workers + (workers > 1))
+        yield gateway
+
+
+@contextmanager
+def _served(file: Path, workers: int, **variables: str):
+    process = _started(file, workers, **variables)
     gateway = Supervised(process, file)
     reader = threading.Thread(target=gateway.read)
     reader.start()
     try:
-        gateway.heard("listening on", workers + 1)
-        wait(lambda: len(pids(gateway)) == workers)
         yield gateway
     finally:
         process.kill()
