@@ -51,26 +51,27 @@ class Balancer:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         self._tasks.add(task)
-        far = None
-        try:
-            for port in self._candidates():
-                try:
-                    far_reader, far = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    self.ready.discard(port)
-                    continue
-                self.given[port] += 1
-                outward = asyncio.create_task(_pump(reader, far))
-                self._tasks.add(outward)
+        with suppress(asyncio.CancelledError):  # streams of Python 3.11 would log it
+            await self._serve(reader, writer)
+        writer.close()
+        self._tasks.discard(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for port in self._candidates():
+            try:
+                far_reader, far = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                self.ready.discard(port)
+                continue
+            self.given[port] += 1
+            outward = asyncio.create_task(_pump(reader, far))
+            try:
                 await _pump(far_reader, writer)
+            finally:
                 outward.cancel()
-                self._tasks.discard(outward)
-                break
-        finally:
-            for each in (writer, far):
-                if each is not None:
-                    each.close()
-            self._tasks.discard(task)
+                await asyncio.wait({outward})
+                far.close()
+            return
 
     def _candidates(self) -> list[int]:
         ports = sorted(self.ready)
