@@ -46,12 +46,16 @@ async def eject(endpoint: Id, parts: Parts, who: Who, order: FleetOrder | None =
 
 async def resume(endpoint: Id, parts: Parts, who: Who, order: FleetOrder | None = None) -> dict[str, Any]:
     """Ends a drain."""
-    return await _take_back(parts, who, endpoint, "drain", "resume", order or UNSAID)
+    before = _row(parts, endpoint)["intent"]
+    await parts.wishes.take_back(endpoint, "drain")
+    return await _taken_back(parts, who, endpoint, "resume", order or UNSAID, before)
 
 
 async def restore(endpoint: Id, parts: Parts, who: Who, order: FleetOrder | None = None) -> dict[str, Any]:
-    """Ends an ejection."""
-    return await _take_back(parts, who, endpoint, "eject", "restore", order or UNSAID)
+    """Ends an ejection, also one that the gateway decided on by itself."""
+    before, order = _row(parts, endpoint)["intent"], order or UNSAID
+    await parts.wishes.restore(endpoint, actor=who.name, reason=order.reason)
+    return await _taken_back(parts, who, endpoint, "restore", order, before)
 
 
 async def _want(
@@ -64,11 +68,9 @@ async def _want(
     return after
 
 
-async def _take_back(
-    parts: AdminParts, who: Operator, endpoint: str, wish: Wish, action: str, order: FleetOrder
+async def _taken_back(
+    parts: AdminParts, who: Operator, endpoint: str, action: str, order: FleetOrder, before: Any
 ) -> dict[str, Any]:
-    before = _row(parts, endpoint)["intent"]
-    await parts.wishes.take_back(endpoint, wish)
     after = _row(parts, endpoint)
     detail = {"before": before, "after": after["intent"], "reason": order.reason}
     await note(parts.audit, who, f"fleet.{action}", endpoint, detail)

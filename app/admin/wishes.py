@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from app.upstream.endpoint import LiveEndpoint
     from app.upstream.fleet import Fleet
 
+HEARD = 5.0
+"""Seconds in which every gateway looks at the changes."""
+
 
 class Wishes:
     """What the store holds is done at its first look, and within a second of each change after it.
@@ -45,6 +48,14 @@ class Wishes:
         if intent is not None and intent.intent == wish:
             await self._intents.take_back(endpoint)
 
+    async def restore(self, endpoint: str, *, actor: str, reason: str) -> None:
+        """Take back an ejection, an operator's or a gateway's own; every gateway hears of it."""
+        intent = self.about(endpoint)
+        if intent is None or intent.intent == "restore":
+            await self.say(endpoint, "restore", actor=actor, reason=reason, seconds=HEARD)
+        else:
+            await self.take_back(endpoint, "eject")
+
     async def hear(self) -> None:
         """Take what the store holds now."""
         wished = await self._intents.all()
@@ -64,11 +75,14 @@ class Wishes:
     def _do(self, intent: Intent) -> None:
         if intent.endpoint not in self._fleet.endpoints:
             return
+        if intent.intent == "restore":
+            self._fleet.restore(intent.endpoint)
+            return
         act = self._fleet.drain if intent.intent == "drain" else self._fleet.eject
         seconds = None if intent.until is None else max(0.0, intent.until - self._clock.time())
         act(intent.endpoint, seconds, intent.reason)
 
     def _undo(self, intent: Intent) -> None:
-        if intent.endpoint in self._fleet.endpoints:
+        if intent.intent != "restore" and intent.endpoint in self._fleet.endpoints:
             act = self._fleet.resume if intent.intent == "drain" else self._fleet.restore
             act(intent.endpoint)

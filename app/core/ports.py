@@ -43,6 +43,9 @@ class Endpoint(Protocol):
         """Seconds to the first byte, a decaying peak; None while nothing is known."""
         ...
 
+    weight: float
+    """That of its spec, less while it starts slowly."""
+
     progressed_at: float
     """Monotonic time of the last byte that arrived for any call; the line writes it."""
 

@@ -91,7 +91,6 @@ class Sender:
         try:
             reply = await self._transport.send(outbound, endpoint.spec, timeouts.connect)
             reception = Reception(call, endpoint, reply, deadline, self._clock)
-            endpoint.progressed_at = self._clock.monotonic()
             await reception.refuse()
             if call.streams:
                 return await reception.stream(timeouts.idle)

@@ -87,6 +87,9 @@ class Breaker:
         self.name = name
         self.opened_by: Cause | None = None
         self.epoch = 0
+        self.relapsed = False
+        """Whether it opened last although a probe of ours, or calls on probation, had found it well."""
+        self._proven = False
         self._options = options
         self._clock = clock
         self._jitter = jitter
@@ -103,7 +106,7 @@ class Breaker:
     @property
     def state(self) -> State:
         if self._store.state == STATE_OPEN and self._clock.monotonic() >= self._open_until:
-            self._half_open()
+            self._half_open(proven=False)
         return _WORDS[self._store.state]
 
     @property
@@ -135,7 +138,7 @@ class Breaker:
         """
         state = self.state
         if state == "open" and (kind == "completion" or self.opened_by == "connect"):
-            self._half_open()
+            self._half_open(proven=True)
         elif state == "half_open" and kind == "completion":
             self._probation.succeed()
             self._weigh()
@@ -177,15 +180,18 @@ class Breaker:
         self._wait = min(self._wait * 2, longest) if again else options.wait_in_open
         self._open_until = now + self._wait * (0.9 + 0.2 * self._jitter())
         self.opened_by = cause
+        self.relapsed = self._proven
         self._turn(STATE_OPEN, self._word.open)
 
-    def _half_open(self) -> None:
+    def _half_open(self, *, proven: bool) -> None:
+        self._proven = proven
         self._probation = self._new_probation()
         self._turn(STATE_HALF_OPEN, self._word.half_open)
 
     def _close(self) -> None:
         self._judge = self._new_judge()
         self._closed_at = self._clock.monotonic()
+        self._proven = True
         self.opened_by = None
         self._turn(STATE_CLOSED, self._word.close)
 

@@ -25,7 +25,7 @@ class PeakEwma:
         latencies = [endpoint.latency for endpoint in endpoints]
         assumed = min((latency for latency in latencies if latency is not None), default=1.0)
         costs = [
-            (assumed if latency is None else latency) * (endpoint.inflight + 1) / endpoint.spec.weight
+            (assumed if latency is None else latency) * (endpoint.inflight + 1) / endpoint.weight
             for endpoint, latency in zip(endpoints, latencies, strict=True)
         ]
         lowest = min(costs)

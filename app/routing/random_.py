@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def weighted(endpoints: Sequence[Endpoint], chance: float) -> int:
     """The place that `chance`, in [0, 1), falls on when the line is shared out by weight."""
-    left = chance * sum(endpoint.spec.weight for endpoint in endpoints)
+    left = chance * sum(endpoint.weight for endpoint in endpoints)
     for place, endpoint in enumerate(endpoints):
-        left -= endpoint.spec.weight
+        left -= endpoint.weight
         if left < 0:
             return place
     return len(endpoints) - 1

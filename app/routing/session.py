@@ -40,14 +40,14 @@ class Session:
         if call.session is None:
             return self._otherwise.pick(call, endpoints)
         key = _key(call.tenant.id, call.session)
-        calls = weights = 0
+        calls, weights = 0, 0.0
         for endpoint in endpoints:
             calls += endpoint.inflight
-            weights += endpoint.spec.weight
+            weights += endpoint.weight
         share = self._bound * (calls + 1) / weights
         winner, highest = endpoints[0], -math.inf
         for endpoint in endpoints:
-            weight = endpoint.spec.weight
+            weight = endpoint.weight
             if endpoint.inflight + 1 > max(self._slack, math.ceil(share * weight)):
                 continue
             score = math.log(_draw(key, self._seed(endpoint.spec.name))) / weight

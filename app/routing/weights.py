@@ -21,17 +21,17 @@ class SmoothOrder:
     __slots__ = ("_credit",)
 
     def __init__(self) -> None:
-        self._credit: dict[str, int] = {}
+        self._credit: dict[str, float] = {}
 
     def next(self, endpoints: Sequence[Endpoint]) -> Endpoint:
         """Of equals the first in the list."""
         credit = self._credit
-        total = 0
+        total = 0.0
         richest, most = endpoints[0], None
         for endpoint in endpoints:
-            spec = endpoint.spec
-            total += spec.weight
-            mine = credit[spec.name] = credit.get(spec.name, 0) + spec.weight
+            name, weight = endpoint.spec.name, endpoint.weight
+            total += weight
+            mine = credit[name] = credit.get(name, 0.0) + weight
             if most is None or mine > most:
                 richest, most = endpoint, mine
         credit[richest.spec.name] -= total

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from app.store.changes import Changes
     from app.store.database import Database
 
-Wish = Literal["drain", "eject"]
+Wish = Literal["drain", "eject", "restore"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from app.resilience.ejection import Ejection
 from app.upstream.catalogue import merged
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     from app.upstream.plan import FleetPlan
 
 
+class _Out(NamedTuple):
+    """`until` is monotonic; None: until restored."""
+
+    until: float | None
+    reason: str
+    lenient: bool
+
+    def left(self, now: float) -> float:
+        return math.inf if self.until is None else self.until - now
+
+
 class Census:
     """Pools keep their queues and their strategy's memory for as long as their model is known.
 
@@ -34,7 +46,7 @@ class Census:
         self._strategies = strategies
         self._strategy = ""
         self._pools_of: dict[str, tuple[ModelPool, ...]] = {}
-        self._ejections: dict[str, tuple[float | None, str]] = {}
+        self._ejections: dict[str, _Out] = {}
         self._ejection_options: dict[str, EjectionOptions] = {}
 
     def check(self, plan: FleetPlan) -> None:
@@ -92,11 +104,26 @@ class Census:
             if pool.serve(at_most) == at_most:
                 return
 
-    def eject(self, endpoint: str, until: float | None, reason: str) -> None:
-        """`until` is monotonic; None: until restored."""
-        self._ejections[endpoint] = until, reason
+    def peers(self, endpoint: LiveEndpoint) -> list[list[LiveEndpoint]]:
+        """For each of its models those others of its tier that take calls now."""
+        pools = self._pools_of.get(endpoint.name, ())
+        groups = ((pool.choice.endpoints, pool.ejected()) for pool in pools)
+        tier = endpoint.spec.tier
+        found = [
+            [
+                e
+                for e in group
+                if e.spec.tier == tier and e is not endpoint and e.available and e.name not in out
+            ]
+            for group, out in groups
+        ]
+        return [group for group in found if group]
+
+    def eject(self, endpoint: str, until: float | None, reason: str, *, lenient: bool = False) -> None:
+        """`until` is monotonic; None: until restored. `lenient`: it may help out when the others are full."""
+        self._ejections[endpoint] = _Out(until, reason, lenient)
         for pool in self.pools.values():
-            pool.eject(endpoint, until)
+            pool.eject(endpoint, until, lenient=lenient)
         self.serve(endpoint)
 
     def restore(self, endpoint: str) -> None:
@@ -107,8 +134,13 @@ class Census:
 
     def ejection_of(self, endpoint: str) -> str | None:
         """The reason given for it; None when it is not ejected."""
-        until, reason = self._ejections.get(endpoint, (0.0, ""))
-        return reason if until is None or until > self._clock.monotonic() else None
+        out = self._ejections.get(endpoint)
+        return None if out is None or out.left(self._clock.monotonic()) <= 0 else out.reason
+
+    def ejected_for(self, endpoint: str) -> float:
+        """Seconds until it is back, infinite without an end, 0 when it is not ejected."""
+        out = self._ejections.get(endpoint)
+        return 0.0 if out is None else max(0.0, out.left(self._clock.monotonic()))
 
     def _pool(self, model: str, plan: FleetPlan) -> ModelPool:
         resilience = plan.resilience_for(model, None)
@@ -126,8 +158,8 @@ class Census:
 
     def _ejection(self, options: EjectionOptions) -> Ejection:
         ejection = Ejection(options)
-        for name, (until, _) in self._ejections.items():
-            ejection.eject(name, until)
+        for name, out in self._ejections.items():
+            ejection.eject(name, out.until, lenient=out.lenient)
         return ejection
 
     @staticmethod

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.upstream.catalogue import parse_models
 from app.upstream.control import UnansweredError
+from app.upstream.trial import Trial
 
 if TYPE_CHECKING:
     from app.core.clock import Clock
     from app.upstream.control import Control
     from app.upstream.endpoint import LiveEndpoint
     from app.upstream.health import HealthOptions
+
+SILENCE = 2.0
+"""Seconds without a byte for any of its calls after which an endpoint is looked at more closely."""
 
 
 class Checkup:
@@ -22,6 +25,7 @@ class Checkup:
 
     A breaker opened by connect failures is told of `healthy_after` good probes since it opened. One
     opened otherwise, and an engine that said it drains, is believed after a completion of one token.
+    One that may be stuck is asked for such a completion too, and is out when it owes it.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class Checkup:
         self._control = control
         self._clock = clock
         self._options = options
+        self._trial = Trial(endpoint, control, options.timeout)
         self._good = 0
         self._bad = 0
         self._since_open = 0
@@ -40,18 +45,16 @@ class Checkup:
     async def __call__(self) -> float:
         """Returns the seconds until the next; good probes follow each other faster while they are counted."""
         started = self._clock.monotonic()
-        healthy = await self._healthy()
-        if healthy:
+        if await self._healthy():
             await self._learn_models(started)
             self._pass(started)
-            if self._doubted() and started >= self._completion_at + self._options.interval:
-                self._completion_at = started
-                await self._try_completion()
+            await self._look_closer(started)
         else:
             self._fail(started)
         endpoint = self._endpoint
         settled = endpoint.standing.health == "up" and endpoint.breaker.state == "closed"
-        if settled and endpoint.catalogue.known and not endpoint.standing.draining:
+        doubtful = endpoint.standing.draining or endpoint.questionable
+        if settled and endpoint.catalogue.known and not doubtful:
             return self._options.interval
         pace, enough = self._options.interval_down, self._options.healthy_after
         counting = 0 < self._good < enough or 0 < self._since_open < enough
@@ -96,32 +99,39 @@ class Checkup:
         if self._bad >= self._options.unhealthy_after and self._endpoint.progressed_at <= started:
             self._endpoint.probed("down")
 
+    async def _look_closer(self, started: float) -> None:
+        """At one that is doubted; one that is silent gets a visit's time for its own metrics to speak."""
+        endpoint, suspicion = self._endpoint, self._endpoint.suspicion
+        if endpoint.standing.asleep:
+            return
+        if suspicion.refuted(endpoint.progressed_at):
+            suspicion.ends()
+        if suspicion.since is not None or endpoint.standing.seized is not None:
+            await self._examine(started)
+        elif self._doubted() and started >= self._completion_at + self._options.interval:
+            self._completion_at = started
+            if await self._trial.completes():
+                endpoint.completed()
+        elif endpoint.silent_for() >= SILENCE:
+            endpoint.suspect("silent")
+
+    async def _examine(self, started: float) -> None:
+        """Calls that make progress, and counters that move, meanwhile outweigh a completion that is late."""
+        endpoint = self._endpoint
+        completes = await self._trial.completes()
+        if completes:
+            endpoint.completed()
+        elif endpoint.progressed_at > started:
+            endpoint.clear()
+        elif completes is not None and (endpoint.suspicion.since is not None or endpoint.standing.seized):
+            endpoint.seize("paused" if await self._trial.paused() else "stuck")
+        else:
+            endpoint.suspicion.ends()
+
     def _doubted(self) -> bool:
         endpoint = self._endpoint
         broken = endpoint.breaker.state == "open" and endpoint.breaker.opened_by == "failure"
         return broken or endpoint.standing.draining
 
-    async def _try_completion(self) -> None:
-        """Pooling servers have no such route and are not asked again soon; nothing is learnt from that."""
-        models = self._endpoint.catalogue.usable()
-        if not models:
-            return
-        question = {"model": models[0], "prompt": "Hi", "max_tokens": 1, "temperature": 0}
-        try:
-            status, body = await self._ask("/v1/completions", json.dumps(question).encode())
-        except UnansweredError:
-            return
-        if status == 200 and _finished(body):
-            self._endpoint.completed()
-
-    async def _ask(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
-        return await self._control.ask(self._endpoint.spec, path, self._options.timeout, body=body)
-
-
-def _finished(body: bytes) -> bool:
-    """Whether it is a completion that the engine ended by itself."""
-    try:
-        answer: Any = json.loads(body)
-        return answer["choices"][0]["finish_reason"] in {"stop", "length"}
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return False
+    async def _ask(self, path: str) -> tuple[int, bytes]:
+        return await self._control.ask(self._endpoint.spec, path, self._options.timeout)

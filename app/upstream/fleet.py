@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from app.core.errors import NotFound
 from app.routing import strategy
 from app.upstream.census import Census
 from app.upstream.endpoint import LiveEndpoint
+from app.upstream.outliers import Outliers
 from app.upstream.pool import AFTER
 
 if TYPE_CHECKING:
@@ -26,14 +28,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ALARMING = frozenset({"open", "down", "draining"})
+ALARMING = frozenset({"open", "down", "draining", "asleep", "stuck", "paused"})
+UNTOLD = frozenset({"busy", "silent", "suspected"})
+"""Too frequent for the log."""
 
 
 class Fleet:
     """Keeps what is known of an endpoint over reloads for as long as its name and url stay.
 
     Listeners hear, with one word, of each change of an endpoint: added, removed (no new calls; open
-    ones finish), and the words of LiveEndpoint.
+    ones finish), ejected, readmitted, and the words of LiveEndpoint.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Fleet:
         self._endpoints: dict[str, LiveEndpoint] = {}
         self._leaving: list[LiveEndpoint] = []
         self._census = Census(clock, strategies)
+        self._outliers = Outliers(self._census, clock, self._tell)
         self.apply(plan)
 
     @property
@@ -124,8 +129,7 @@ class Fleet:
 
     def restore(self, name: str) -> None:
         """Raises NotFound."""
-        self._find(name)
-        self._census.restore(name)
+        self._outliers.readmit(self._find(name))
 
     def status(self) -> dict[str, Any]:
         """One JSON for operators: endpoints, pools, and how much is going on."""
@@ -144,6 +148,7 @@ class Fleet:
             "queued": self._census.queued_for(endpoint.name),
             "ejected": ejection is not None,
             "eject_reason": ejection or "",
+            "ejected_for": _finite(self._census.ejected_for(endpoint.name)),
         }
         if ejection is not None and row["state"] == "up":
             row["state"] = "ejected"
@@ -157,7 +162,9 @@ class Fleet:
 
     def _added(self, spec: EndpointSpec, former: LiveEndpoint | None) -> LiveEndpoint:
         resilience = self.plan.resilience_for(None, spec.name)
-        endpoint = LiveEndpoint(spec, resilience, self._clock, self._freed, self._changed)
+        endpoint = LiveEndpoint(
+            spec, resilience, self._clock, self._freed, self._changed, on_conduct=self._outliers.look
+        )
         if former is not None:
             endpoint.standing.keep_drain(former.standing)
         self._endpoints[spec.name] = endpoint
@@ -184,7 +191,7 @@ class Fleet:
         self._census.serve(endpoint.name)
 
     def _tell(self, endpoint: LiveEndpoint, word: str) -> None:
-        if word != "busy":
+        if word not in UNTOLD:
             level = logging.WARNING if word in ALARMING else logging.INFO
             logger.log(level, "endpoint %s: %s", endpoint.name, word)
         for listener in self._listeners:
@@ -192,3 +199,7 @@ class Fleet:
 
     def __repr__(self) -> str:
         return f"<Fleet endpoints={len(self._endpoints)} inflight={self.inflight} queued={self.queued}>"
+
+
+def _finite(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None

@@ -66,7 +66,7 @@ class Prober:
         await self._rounds.aclose()
 
     def _hear(self, endpoint: LiveEndpoint, word: str) -> None:
-        if word in {"open", "draining"}:
+        if word in {"open", "draining", "suspected"}:
             self._rounds.hurry(endpoint)
 
     def __repr__(self) -> str:

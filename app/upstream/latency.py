@@ -1,9 +1,11 @@
-"""Seconds to the first event of an endpoint, as a peak that decays."""
+"""Seconds to the first event of an endpoint, as a peak that decays; and the gate that watches how calls go."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
+
+from app.core.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,23 +13,32 @@ if TYPE_CHECKING:
     from app.core.call import Call
     from app.core.clock import Clock
     from app.core.outcome import Settlement
+    from app.resilience.bulkhead import Bulkhead
+    from app.resilience.conduct import Conduct
 
 DECAY = 10.0
 """Seconds in which the weight of an old observation falls to 1/e, as in Finagle's peak EWMA."""
 
 
 class Latency:
-    """A gate that admits everyone and watches how long they wait for the first event.
+    """A gate that admits everyone and watches how long they wait for the first event, and how they end.
 
     A slower answer counts at once, faster ones little by little; without answers the figure fades, so
-    that an endpoint once slow is tried again. `on_answer` hears when the call that answered was admitted.
+    that an endpoint once slow is tried again. `on_answer` hears when the call that answered was admitted,
+    `conduct` of streams' waits and of every end that says something about the endpoint. `busy_since` is
+    when the first of the calls under way was admitted; they have passed the `bulkhead` before.
     """
 
     ready = True
 
-    def __init__(self, clock: Clock, on_answer: Callable[[float], None]) -> None:
+    def __init__(
+        self, clock: Clock, on_answer: Callable[[float], None], conduct: Conduct, bulkhead: Bulkhead
+    ) -> None:
         self.on_answer = on_answer
+        self.conduct = conduct
         self._clock = clock
+        self._bulkhead = bulkhead
+        self.busy_since = 0.0
         self._peak: float | None = None
         self._at = 0.0
 
@@ -39,7 +50,10 @@ class Latency:
         return self._peak * math.exp((self._at - self._clock.monotonic()) / DECAY)
 
     def admit(self, call: Call) -> Stopwatch:
-        return Stopwatch(self, self._clock.monotonic())
+        now = self._clock.monotonic()
+        if self._bulkhead.inflight == 1:
+            self.busy_since = now
+        return Stopwatch(self, now, call.streams)
 
     def observe(self, seconds: float, now: float) -> None:
         """An answer took this long."""
@@ -53,31 +67,43 @@ class Latency:
         if seconds > (self.seconds or 0.0):
             self._peak, self._at = seconds, now
 
-    def stop(self, admitted: float, answered: bool) -> None:
+    def stop(self, admitted: float, *, answered: bool, streams: bool) -> None:
         """A call admitted then was answered now, or ended without an answer."""
         now = self._clock.monotonic()
+        seconds = now - admitted
         if answered:
-            self.observe(now - admitted, now)
+            self.observe(seconds, now)
             self.on_answer(admitted)
         else:
-            self.expect_at_least(now - admitted, now)
+            self.expect_at_least(seconds, now)
+        if streams and (answered or seconds >= self.conduct.options.slow_floor):
+            self.conduct.waited(seconds, now)
+
+    def failed(self) -> None:
+        """A call ended by the endpoint's fault."""
+        self.conduct.failed(self._clock.monotonic())
 
 
 class Stopwatch:
     """The permit of one call."""
 
-    __slots__ = ("_admitted", "_gate", "_running")
+    __slots__ = ("_admitted", "_gate", "_running", "_streams")
 
-    def __init__(self, gate: Latency, admitted: float) -> None:
+    def __init__(self, gate: Latency, admitted: float, streams: bool) -> None:
         self._gate = gate
         self._admitted = admitted
+        self._streams = streams
         self._running = True
 
     def answered(self) -> None:
         self._running = False
-        self._gate.stop(self._admitted, answered=True)
+        self._gate.stop(self._admitted, answered=True, streams=self._streams)
 
     def __call__(self, settlement: Settlement) -> None:
         if self._running:
             self._running = False
-            self._gate.stop(self._admitted, answered=False)
+            self._gate.stop(self._admitted, answered=False, streams=self._streams)
+        if settlement.outcome is Outcome.SUCCESS:
+            self._gate.conduct.succeeded()
+        elif settlement.outcome is Outcome.FAILURE:
+            self._gate.failed()

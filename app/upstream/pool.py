@@ -133,9 +133,9 @@ class ModelPool:
         """Choose from these from now on."""
         self.choice, self._calm = choice, False
 
-    def eject(self, endpoint: str, until: float | None) -> None:
-        """`until` is monotonic; None: until restored."""
-        self.ejection.eject(endpoint, until)
+    def eject(self, endpoint: str, until: float | None, *, lenient: bool = False) -> None:
+        """As Ejection's."""
+        self.ejection.eject(endpoint, until, lenient=lenient)
         self._calm = False
 
     def choose(self, call: Call, tried: Collection[str] = ()) -> LiveEndpoint | None:
@@ -149,11 +149,19 @@ class ModelPool:
             if picked.has_room and picked.available:
                 return picked
         out = self.ejected()
-        if out and any(e.available for e in self.endpoints if e.name not in out and e.name not in tried):
-            tried = {*tried, *out}
+        if not out or not any(e.available for e in self.endpoints if e.name not in {*out, *tried}):
+            return self._first(call, tried, calm=not out)
+        found = self._first(call, {*tried, *out}, calm=False)
+        helpers = self.ejection.lenient(out)
+        return (
+            self._first(call, {*tried, *(out - helpers)}, calm=False) if found is None and helpers else found
+        )
+
+    def _first(self, call: Call, tried: Collection[str], *, calm: bool) -> LiveEndpoint | None:
+        """Of the first group that has room."""
         for group in self.choice.groups:
             free = [e for e in group if e.has_room and e.available and e.name not in tried]
-            self._calm = not out and group is self.choice.groups[0] and len(free) == len(group)
+            self._calm = calm and group is self.choice.groups[0] and len(free) == len(group)
             if free:
                 return self._pick(call, free)
             if self.choice.spill == "down" and any(_stands(e) for e in group if e.name not in tried):

@@ -14,7 +14,7 @@ from app.core.units import Seconds
 from app.upstream.control import UnansweredError
 from app.upstream.prometheus_text import samples
 from app.upstream.rounds import Rounds
-from app.upstream.scraped import Scraped, TokenCount
+from app.upstream.scraped import NOTHING, Scraped, TokenCount
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,9 @@ WAITING = "vllm:num_requests_waiting"
 KV_USAGE = "vllm:kv_cache_usage_perc"
 OLD_KV_USAGE = "vllm:gpu_cache_usage_perc"
 """The name up to vLLM 0.10; that release has both."""
+SLEEP = "vllm:engine_sleep_state"
 
-NAMES = frozenset({RUNNING, WAITING, KV_USAGE, OLD_KV_USAGE})
+NAMES = frozenset({RUNNING, WAITING, KV_USAGE, OLD_KV_USAGE, SLEEP})
 
 PROMPT = "vllm:prompt_tokens"
 COMPLETION = "vllm:generation_tokens"
@@ -45,6 +46,9 @@ _LONGEST_NAME = 256
 
 STALE_AFTER = 3
 """Intervals without an answer after which figures are forgotten."""
+
+HURRIED = 1.0
+"""Seconds, at most, between scrapes of an endpoint that sleeps or may be stuck."""
 
 
 class ScrapeOptions(BaseModel):
@@ -70,11 +74,13 @@ class Scraper:
     ) -> None:
         """`counted` hears, after each scrape, the endpoint's name and what it says it counted."""
         visits = partial(Scrape, control=control, clock=clock, options=options, counted=counted)
+        self._fleet = fleet
         self._rounds = Rounds(fleet, visits, clock, jitter)
 
     def start(self) -> None:
         """Needs a running loop."""
         self._rounds.start()
+        self._fleet.subscribe(self._hear)
 
     async def first_round(self, patience: float = 1.0) -> None:
         """Done when every endpoint was scraped once, whatever came of it, or `patience` seconds are over."""
@@ -87,9 +93,16 @@ class Scraper:
     async def aclose(self) -> None:
         await self._rounds.aclose()
 
+    def _hear(self, endpoint: LiveEndpoint, word: str) -> None:
+        if word in {"silent", "suspected"}:
+            self._rounds.hurry(endpoint)
+
 
 class Scrape:
-    """One endpoint's row of scrapes; says once when they begin to fail and once when they work again."""
+    """One endpoint's row of scrapes; says once when they begin to fail and once when they work again.
+
+    They follow each other faster while the endpoint sleeps or may be stuck.
+    """
 
     def __init__(
         self,
@@ -119,25 +132,36 @@ class Scrape:
                 now = self._clock.monotonic()
                 stale_at = now + STALE_AFTER * self._options.interval
                 page = body.decode(errors="replace")
-                self._endpoint.scraped = read_load(page, now, stale_at)
-                self._counted(self._endpoint.name, read_counts(page))
+                counts = read_counts(page)
+                self._endpoint.hear(read_load(page, counts, now, stale_at))
+                self._counted(self._endpoint.name, counts)
         if (trouble is None) != (self._trouble is None):
             logger.warning("metrics of endpoint %s: %s", self._endpoint.name, trouble or "back")
         self._trouble = trouble
-        return self._options.interval
+        if self._endpoint.scraped is NOTHING:
+            self._endpoint.hear(NOTHING)
+        interval = self._options.interval
+        return min(interval, HURRIED) if self._endpoint.questionable else interval
 
 
-def read_load(text: str, now: float, stale_at: float) -> Scraped:
-    """Running and waiting summed over engines and models, KV usage of the fullest; NaN is unknown."""
+def read_load(text: str, counts: list[TokenCount], now: float, stale_at: float) -> Scraped:
+    """Running and waiting summed over engines and models, KV usage of the fullest; NaN is unknown.
+
+    It sleeps when all its engines do.
+    """
     found: dict[str, list[float]] = {name: [] for name in NAMES}
     for sample in samples(text, NAMES):
-        if math.isfinite(sample.value):
+        if math.isfinite(sample.value) and sample.labels.get("sleep_state", "awake") == "awake":
             found[sample.name].append(sample.value)
     usage = found[KV_USAGE] or found[OLD_KV_USAGE]
+    lives = [count.life for count in counts if count.life is not None]
     return Scraped(
         running=sum(found[RUNNING]) if found[RUNNING] else None,
         waiting=sum(found[WAITING]) if found[WAITING] else None,
         kv_usage=max(usage, default=None),
+        asleep=not any(found[SLEEP]) if found[SLEEP] else None,
+        tokens=sum(count.prompt + count.completion for count in counts) if counts else None,
+        life=min(lives, default=None),
         scraped_at=now,
         stale_at=stale_at,
     )

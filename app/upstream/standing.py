@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from app.upstream.busy import Busy
 
 Health = Literal["up", "down", "unknown"]
+Seizure = Literal["stuck", "paused"]
 
 
 class Standing:
@@ -17,13 +18,16 @@ class Standing:
 
     An endpoint never probed counts as up. `drained` is an operator's word and lasts until its time or
     `resume`; `draining` is the engine's, and ends with a process that was seen down and came back, or
-    that served a completion since.
+    that served a completion since. `asleep` is the engine's too; `seized` is what probes found: it answers
+    for itself, but completes nothing.
     """
 
     def __init__(self, clock: Clock, busy: Busy) -> None:
         self.health: Health = "unknown"
         self.draining = False
         self.leaving = False
+        self.asleep = False
+        self.seized: Seizure | None = None
         self.drained_until = 0.0
         self.drain_reason = ""
         self.busy = busy
@@ -60,8 +64,9 @@ class Standing:
 
     def engine_serves(self) -> bool:
         """It completed something new; returns whether that is news."""
-        news = self.draining
+        news = self.draining or self.seized is not None
         self.draining = self._down_since_draining = False
+        self.seized = None
         return news
 
     def drain(self, seconds: float | None, reason: str) -> None:
@@ -85,6 +90,10 @@ class Standing:
             return "drained"
         if self.health == "down":
             return "down"
+        if self.asleep:
+            return "asleep"
+        if self.seized is not None:
+            return self.seized
         if self.draining:
             return "draining"
         if self.busy.left:

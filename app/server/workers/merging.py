@@ -32,6 +32,10 @@ def _most(values: list[Any]) -> Any:
     return max((value for value in values if value is not None), default=None)
 
 
+def _least(values: list[Any]) -> Any:
+    return min((value for value in values if value is not None), default=None)
+
+
 def _state(values: list[Any]) -> Any:
     return next((value for value in values if value != "up"), "up")
 
@@ -43,6 +47,7 @@ def _breaker(values: list[Any]) -> Any:
 ENDPOINT: dict[str, Rule] = {
     "state": _state, "breaker": _breaker, "reopens_in": _most, "inflight": _sum, "limit": _sum, "load": _sum,
     "latency": _most, "draining": any, "busy_for": _most, "queued": _sum, "ejected": any,
+    "ejected_for": _most, "suspected": any, "share": _least,
 }  # fmt: skip
 """The rest is the same for all, or is whatever the first of them knows."""
 

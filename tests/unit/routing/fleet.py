@@ -22,10 +22,15 @@ class Seat:
     spec: EndpointSpec
     inflight: int = 0
     latency: float | None = None
+    share: float = 1.0
+
+    @property
+    def weight(self) -> float:
+        return self.spec.weight * self.share
 
     @property
     def load(self) -> float:
-        return self.inflight / self.spec.weight
+        return self.inflight / self.weight
 
 
 def seats(**weights: int) -> list[Seat]:

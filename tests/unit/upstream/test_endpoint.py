@@ -177,11 +177,13 @@ def test_a_draining_engine_gets_no_more_calls(endpoint: LiveEndpoint, error, hea
     assert heard == ["draining"]
 
 
-def test_other_failures_are_remembered_and_no_more(endpoint: LiveEndpoint, heard: list[str]):
+def test_other_failures_are_remembered_and_silence_arouses_suspicion(
+    endpoint: LiveEndpoint, heard: list[str]
+):
     endpoint.learn(make_call(), FirstByteTimeout())
     assert endpoint.last_error == "first_byte"
     assert endpoint.available
-    assert heard == []
+    assert heard == ["suspected"]
 
 
 def test_probes_take_it_out_and_bring_it_back(endpoint: LiveEndpoint, heard: list[str]):
@@ -251,7 +253,7 @@ def test_other_options_replace_only_what_they_are_about(endpoint: LiveEndpoint):
 def test_scraped_figures_are_forgotten_when_stale(endpoint: LiveEndpoint, clock: FakeClock):
     assert endpoint.scraped == NOTHING
     figures = Scraped(running=3, scraped_at=clock.monotonic(), stale_at=clock.monotonic() + 45)
-    endpoint.scraped = figures
+    endpoint.hear(figures)
     assert endpoint.scraped == figures
     clock.advance(45)
     assert endpoint.scraped == NOTHING

@@ -5,9 +5,12 @@ import math
 import pytest
 
 from app.core.outcome import ABANDONED
+from app.resilience.bulkhead import Bulkhead, BulkheadOptions
+from app.resilience.conduct import Conduct
+from app.resilience.ejection import EjectionOptions
 from app.upstream.latency import DECAY, Latency
 from tests.clock import FakeClock
-from tests.unit.upstream.fleets import SUCCESS, make_call
+from tests.unit.upstream.fleets import FAILURE, SUCCESS, make_call
 
 
 @pytest.fixture
@@ -21,8 +24,18 @@ def answers() -> list[float]:
 
 
 @pytest.fixture
-def latency(clock: FakeClock, answers: list[float]) -> Latency:
-    return Latency(clock, answers.append)
+def conduct() -> Conduct:
+    return Conduct(EjectionOptions(), lambda offence: None)
+
+
+@pytest.fixture
+def bulkhead() -> Bulkhead:
+    return Bulkhead(BulkheadOptions())
+
+
+@pytest.fixture
+def latency(clock: FakeClock, answers: list[float], conduct: Conduct, bulkhead: Bulkhead) -> Latency:
+    return Latency(clock, answers.append, conduct, bulkhead)
 
 
 def answer_after(latency: Latency, clock: FakeClock, seconds: float) -> None:
@@ -91,3 +104,32 @@ def test_it_tells_when_the_answered_call_was_admitted(
     answer_after(latency, clock, 2.0)
     latency.admit(make_call())(ABANDONED)
     assert answers == [admitted]
+
+
+def test_waits_of_streams_and_ends_that_say_something_are_told(
+    latency: Latency, clock: FakeClock, conduct: Conduct
+):
+    answer_after(latency, clock, 0.5)
+    latency.admit(make_call())(FAILURE)
+    latency.admit(make_call())(ABANDONED)
+    assert (conduct.calls, conduct.failures, conduct.waits) == (2, 1, 0)
+    streaming = make_call()
+    streaming.streams = True
+    for settlement in (SUCCESS, ABANDONED):
+        permit = latency.admit(streaming)
+        clock.advance(2)
+        if settlement is SUCCESS:
+            permit.answered()
+        permit(settlement)
+    latency.admit(streaming)(ABANDONED)
+    assert (conduct.waits, conduct.wait) == (2, 2.0)
+
+
+def test_it_knows_since_when_there_are_calls(latency: Latency, clock: FakeClock, bulkhead: Bulkhead):
+    started = clock.monotonic()
+    first, _ = bulkhead.admit(make_call()), latency.admit(make_call())
+    clock.advance(1)
+    bulkhead.admit(make_call())
+    latency.admit(make_call())
+    first(SUCCESS)
+    assert latency.busy_since == started

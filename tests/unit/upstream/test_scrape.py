@@ -32,7 +32,7 @@ def clock() -> FakeClock:
 
 
 def load(text: str) -> tuple[float | None, float | None, float | None]:
-    scraped = read_load(text, 1.0, 2.0)
+    scraped = read_load(text, [], 1.0, 2.0)
     assert (scraped.scraped_at, scraped.stale_at) == (1.0, 2.0)
     return scraped.running, scraped.waiting, scraped.kv_usage
 
