@@ -13,6 +13,10 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Literal
+
+Shed = Literal["queue_full", "queue_wait", "busy", "loop_lag", "memory"]
+"""Why a call is turned away for want of capacity."""
 
 
 class GatewayError(Exception):
@@ -159,12 +163,20 @@ class QuotaExhausted(GatewayError):
 
 
 class Overloaded(GatewayError):
+    """`reason` is what there is too little of, as one word for metrics."""
+
     status = 503
     type = "overloaded_error"
     code = "overloaded"
     message = "Every endpoint of this model is busy; try again later."
     should_retry = True
     retry_after = 1.0
+
+    def __init__(
+        self, message: str | None = None, *, reason: Shed = "busy", retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.reason = reason
 
 
 class NoHealthyEndpoint(GatewayError):

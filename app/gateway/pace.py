@@ -15,14 +15,17 @@ WEIGHT = 0.1
 
 
 class Speed(NamedTuple):
-    """Seconds to the first token, and tokens a second from then on."""
+    """Seconds to the first token, tokens a second from then on, and how many of them an answer has."""
 
     first: float
     rate: float
+    tokens: float
 
     def towards(self, newest: Speed) -> Speed:
         return Speed(
-            self.first + WEIGHT * (newest.first - self.first), self.rate + WEIGHT * (newest.rate - self.rate)
+            self.first + WEIGHT * (newest.first - self.first),
+            self.rate + WEIGHT * (newest.rate - self.rate),
+            self.tokens + WEIGHT * (newest.tokens - self.tokens),
         )
 
 
@@ -44,16 +47,27 @@ class Pace:
         if generating <= 0:
             return
         name = (call.target, call.streams)
-        newest = Speed(first, settlement.usage.completion / generating)
+        completion = settlement.usage.completion
+        newest = Speed(first, completion / generating, completion)
         known = self._speeds.get(name)
         self._speeds[name] = newest if known is None else known.towards(newest)
 
     def generated(self, call: Call, elapsed: float) -> int:
         """Completion tokens that an engine has probably made after `elapsed` seconds; 0 while unknown."""
-        speed = self._speeds.get((call.target, call.streams)) or self._speeds.get(
-            (call.target, not call.streams)
-        )
+        speed = self._speed(call)
         if speed is None:
             return 0
         tokens = int(max(0.0, elapsed - speed.first) * speed.rate)
         return tokens if call.completion_limit is None else min(tokens, call.completion_limit)
+
+    def takes(self, call: Call) -> float:
+        """Seconds from an endpoint's start on the call to its end, probably; 0 while unknown."""
+        speed = self._speed(call)
+        if speed is None:
+            return 0.0
+        limit = call.completion_limit
+        return speed.first + (speed.tokens if limit is None else min(limit, speed.tokens)) / speed.rate
+
+    def _speed(self, call: Call) -> Speed | None:
+        target = call.target
+        return self._speeds.get((target, call.streams)) or self._speeds.get((target, not call.streams))

@@ -18,12 +18,18 @@ Options = TypeVar("Options", bound=BaseModel)
 
 
 class QueueOptions(BaseModel):
-    """The waiting room of a pool: seconds in it, and calls."""
+    """The waiting room of a pool: seconds in it, and calls.
+
+    `overload_wait`: seconds that whoever comes may have to expect once the room has not been empty for
+    `max_wait`. `tenant_share`: percent of a pool's places that one tenant may hold at a time.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
 
     max_wait: Seconds = Field(default=10.0, validation_alias=AliasChoices("max_wait", "max_wait_duration"))
     max_length: int = Field(default=1024, ge=0)
+    overload_wait: Seconds = 0.5
+    tenant_share: int = Field(default=100, ge=1, le=100)
 
 
 class Resilience(BaseModel):

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from app.resilience.ejection import Ejection
 from app.upstream.catalogue import merged
+from app.upstream.choice import Choice
+from app.upstream.forecast import unknown
 from app.upstream.plan import DEFAULT_ROUTING
-from app.upstream.pool import Choice, ModelPool
+from app.upstream.pool import ModelPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from app.core.call import Call
     from app.core.clock import Clock
     from app.core.ports import Strategy
     from app.resilience.ejection import EjectionOptions
@@ -39,11 +42,15 @@ class Census:
     An endpoint whose models are not known yet is taken to serve every configured model.
     """
 
-    def __init__(self, clock: Clock, strategies: Callable[[str], Strategy]) -> None:
+    def __init__(
+        self, clock: Clock, strategies: Callable[[str], Strategy], takes: Callable[[Call], float] = unknown
+    ) -> None:
+        """`takes`: see Forecast."""
         self.pools: dict[str, ModelPool] = {}
         self.cards: Mapping[str, ModelCard] = {}
         self._clock = clock
         self._strategies = strategies
+        self._takes = takes
         self._strategy = ""
         self._pools_of: dict[str, tuple[ModelPool, ...]] = {}
         self._ejections: dict[str, _Out] = {}
@@ -96,10 +103,10 @@ class Census:
         return sum(pool.queued for pool in self._pools_of.get(endpoint, ()))
 
     def serve(self, endpoint: str, at_most: int | None = None) -> None:
-        """Offer an endpoint's room to those who wait for it, longest first over all its models."""
+        """Offer an endpoint's room to those who wait for it: its models in turn, higher priorities first."""
         crowded = [pool for pool in self._pools_of.get(endpoint, ()) if pool.queued]
         if len(crowded) > 1:
-            crowded.sort(key=lambda pool: pool.room.since or 0.0)
+            crowded.sort(key=_turn)
         for pool in crowded:
             if pool.serve(at_most) == at_most:
                 return
@@ -145,11 +152,12 @@ class Census:
     def _pool(self, model: str, plan: FleetPlan) -> ModelPool:
         resilience = plan.resilience_for(model, None)
         strategy = self._strategies(plan.strategy)
-        return ModelPool(model, strategy, resilience.queue, self._ejection(resilience.ejection), self._clock)
+        ejection = self._ejection(resilience.ejection)
+        return ModelPool(model, strategy, resilience.queue, ejection, self._clock, takes=self._takes)
 
     def _equip(self, pool: ModelPool, plan: FleetPlan, *, renew: bool) -> None:
         resilience = plan.resilience_for(pool.model, None)
-        pool.room.options = resilience.queue
+        pool.equip(resilience.queue)
         if self._ejection_options.get(pool.model) != resilience.ejection:
             self._ejection_options[pool.model] = resilience.ejection
             pool.ejection = self._ejection(resilience.ejection)
@@ -165,6 +173,11 @@ class Census:
     @staticmethod
     def _names(plan: FleetPlan, endpoint: LiveEndpoint) -> frozenset[str]:
         return endpoint.catalogue.names() if endpoint.catalogue.known else frozenset(plan.models)
+
+
+def _turn(pool: ModelPool) -> tuple[int, float, float]:
+    room = pool.room
+    return room.priority or 0, room.served_at, room.since or 0.0
 
 
 def _choice(model: str, plan: FleetPlan, serving: list[LiveEndpoint]) -> Choice:

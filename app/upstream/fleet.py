@@ -11,12 +11,14 @@ from app.core.errors import NotFound
 from app.routing import strategy
 from app.upstream.census import Census
 from app.upstream.endpoint import LiveEndpoint
+from app.upstream.forecast import unknown
 from app.upstream.outliers import Outliers
 from app.upstream.pool import AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from app.core.call import Call
     from app.core.clock import Clock
     from app.core.endpoint import EndpointSpec
     from app.core.ports import Strategy
@@ -46,14 +48,17 @@ class Fleet:
         clock: Clock,
         *listeners: Listener,
         strategies: Callable[[str], Strategy] = strategy,
+        takes: Callable[[Call], float] = unknown,
     ) -> None:
-        """`strategies` makes a strategy by its name. Raises ValueError for a plan that cannot be."""
+        """`strategies` makes a strategy by its name; `takes`: see Forecast. Raises ValueError for a plan that
+        cannot be.
+        """
         self.plan = plan
         self._clock = clock
         self._listeners = list(listeners)
         self._endpoints: dict[str, LiveEndpoint] = {}
         self._leaving: list[LiveEndpoint] = []
-        self._census = Census(clock, strategies)
+        self._census = Census(clock, strategies, takes)
         self._outliers = Outliers(self._census, clock, self._tell)
         self.apply(plan)
 

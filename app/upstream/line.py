@@ -1,49 +1,108 @@
-"""The order in which waiting calls are served: first come, first served."""
+"""The order in which waiting calls are served: by priority, then fair between tenants, then by arrival."""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from app.upstream.fair import FairQueue
 
-    from app.upstream.waiting import Waiter
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from app.upstream.waiter import Waiter
 
 
 class Line:
-    """Waiters by arrival; any of them may leave at any time, in constant time."""
+    """Any waiter may leave at any time. Of priorities the lower is served first, as in vLLM."""
 
     def __init__(self) -> None:
         self._waiters: OrderedDict[Waiter, None] = OrderedDict()
+        self._classes: dict[int, FairQueue] = {}
         self._tried: Counter[frozenset[str]] = Counter()
 
     def __len__(self) -> int:
         return len(self._waiters)
 
     def __iter__(self) -> Iterator[Waiter]:
-        """The order of service, as it stands now; the line may change meanwhile."""
+        """By arrival."""
         return iter(tuple(self._waiters))
+
+    def __contains__(self, waiter: Waiter) -> bool:
+        return waiter in self._waiters
 
     def push(self, waiter: Waiter) -> None:
         self._waiters[waiter] = None
         self._tried[waiter.tried] += 1
+        self.of(waiter.priority).push(waiter)
 
     def discard(self, waiter: Waiter) -> None:
-        """Harmless when it has left already."""
+        """It leaves unserved; harmless when it has left already."""
         if waiter in self._waiters:
-            del self._waiters[waiter]
-            self._tried[waiter.tried] -= 1
-            if not self._tried[waiter.tried]:
-                del self._tried[waiter.tried]
+            self._strike(waiter)
+            self._classes[waiter.priority].remove(waiter)
 
-    @property
-    def kinds(self) -> int:
-        """How many different places the waiters ask for: those who tried the same ask for the same."""
-        return len(self._tried)
+    def serve(self, waiter: Waiter) -> None:
+        """It leaves with a place."""
+        self._strike(waiter)
+        self._classes[waiter.priority].serve(waiter)
+
+    def first(
+        self, in_vain: Collection[frozenset[str]] = (), held_back: Collection[str] = ()
+    ) -> Waiter | None:
+        """Who is next, of those whose tenant is not held back and who did not try what is asked for in vain."""
+        if len(in_vain) >= len(self._tried):
+            return None
+        for priority in sorted(self._classes):
+            waiter = self._classes[priority].first(in_vain, held_back)
+            if waiter is not None:
+                return waiter
+        return None
+
+    def of(self, priority: int) -> FairQueue:
+        """Those of one priority."""
+        found = self._classes.get(priority)
+        if found is None:
+            self._classes = {
+                each: queue for each, queue in self._classes.items() if queue
+            }  # priorities come and go
+            found = self._classes[priority] = FairQueue()
+        return found
+
+    def ahead_of(self, tenant: str, priority: int) -> float:
+        """Tokens that will be served before a call that comes now, as far as can be said."""
+        above = sum(queue.tokens for each, queue in self._classes.items() if each < priority)
+        return above + self.of(priority).ahead_of(tenant)
+
+    def giving_way(self, newcomer: Waiter) -> Waiter | None:
+        """Who leaves a full line for the newcomer: the last of whoever has most waiting in the lowest class.
+
+        None when that would be the newcomer.
+        """
+        lowest = max((each for each, queue in self._classes.items() if queue), default=newcomer.priority)
+        if lowest < newcomer.priority or not self._waiters:
+            return None
+        queue = self._classes[lowest]
+        greediest = queue.greediest
+        if lowest == newcomer.priority:
+            tokens = queue.backlog(newcomer.tenant).tokens + newcomer.cost
+            if tokens.bit_length() >= greediest.size:
+                return None
+        return greediest.last
 
     @property
     def since(self) -> float | None:
         """When the longest waiting of them came."""
         first = next(iter(self._waiters), None)
         return None if first is None else first.since
+
+    @property
+    def priority(self) -> int | None:
+        """Of whoever is next."""
+        return min((each for each, queue in self._classes.items() if queue), default=None)
+
+    def _strike(self, waiter: Waiter) -> None:
+        del self._waiters[waiter]
+        self._tried[waiter.tried] -= 1
+        if not self._tried[waiter.tried]:
+            del self._tried[waiter.tried]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from app.core.errors import GatewayError, ModelNotFound, NoHealthyEndpoint, Overloaded
 from app.core.failures import EndpointRefused, ModelMissing
 from app.core.guard import Lease
 from app.core.outcome import ABANDONED
+from app.upstream.choice import Choice
+from app.upstream.forecast import LATEST, SOONEST, unknown
+from app.upstream.shares import Shares
 from app.upstream.waiting import WaitingRoom
 
 if TYPE_CHECKING:
@@ -22,40 +24,16 @@ if TYPE_CHECKING:
     from app.resilience.ejection import Ejection
     from app.resilience.options import QueueOptions
     from app.upstream.endpoint import LiveEndpoint
-    from app.upstream.plan import Spill
-    from app.upstream.waiting import Place
-
-SOONEST, LATEST = 1.0, 60.0
-"""Bounds of what callers are told to wait, in seconds."""
+    from app.upstream.waiter import Place
 
 AFTER = 0.001
 """Seconds after the moment itself, so that rounding never wakes anybody before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What a pool chooses from, made anew when the fleet changes.
-
-    `groups` in order of preference: preferred before others, then by tier; without those of weight 0
-    and those that refused the model. `refusals` are the reasons of the latter.
-    """
-
-    groups: tuple[tuple[LiveEndpoint, ...], ...] = ()
-    spill: Spill = "full"
-    refusals: frozenset[type[EndpointError]] = frozenset()
-    endpoints: tuple[LiveEndpoint, ...] = field(init=False)
-    names: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        endpoints = tuple(endpoint for group in self.groups for endpoint in group)
-        object.__setattr__(self, "endpoints", endpoints)
-        object.__setattr__(self, "names", tuple(endpoint.name for endpoint in endpoints))
-
-
 class ModelPool:
     """Implements core.ports.Pool. Open breakers and endpoints that are down are never used.
 
-    Nobody overtakes: a place that somebody waiting could use is never given to a newcomer.
+    A place that somebody waiting could use is never given to a newcomer.
     """
 
     def __init__(
@@ -66,12 +44,16 @@ class ModelPool:
         ejection: Ejection,
         clock: Clock,
         jitter: Callable[[], float] = random.random,
+        takes: Callable[[Call], float] = unknown,
     ) -> None:
+        """`takes`: see Forecast."""
         self.model = model
         self.strategy = strategy
         self.ejection = ejection
-        self.room = WaitingRoom(queue, clock, jitter)
+        self.room = WaitingRoom(queue, clock, jitter, takes)
         self.choice = Choice()
+        self._shares: Shares | None = None
+        self.equip(queue)
         self._clock = clock
         self._alarm: Timer | None = None
         self._alarm_at = 0.0
@@ -122,12 +104,26 @@ class ModelPool:
             return 0
         self._serving = True
         try:
-            served = self.room.serve(self._offer, at_most)
+            may_hold = None if self._shares is None else self._shares.may_hold
+            served = self.room.serve(self._offer, at_most, may_hold)
         finally:
             self._serving = False
         if self.room:
             self._set_alarm()
         return served
+
+    def equip(self, queue: QueueOptions) -> None:
+        """Wait by these rules from now on. Who holds what is counted only while a share is set."""
+        self.room.options = queue
+        if queue.tenant_share == 100:
+            self._shares = None
+        elif self._shares is None:
+            self._shares = Shares(self._most)
+
+    def _most(self) -> int:
+        """Places that one tenant may hold."""
+        places = sum(endpoint.bulkhead.limit for endpoint in self.endpoints)
+        return max(1, places * self.room.options.tenant_share // 100)
 
     def take(self, choice: Choice) -> None:
         """Choose from these from now on."""
@@ -176,12 +172,17 @@ class ModelPool:
         return {"endpoints": list(self.choice.names), "queued": self.queued, "panic": self.panic}
 
     def _take(self, call: Call, tried: Collection[str]) -> Place | None:
+        shares = self._shares
+        if shares is not None and not shares.may_hold(call.key.tenant.id):
+            return None
         endpoint = self.choose(call, tried)
         if endpoint is None:
             return None
         lease = Lease()
         try:
             lease.enter(call, endpoint.gates)
+            if shares is not None:
+                lease.enter(call, (shares,))
         except BaseException as error:
             lease.settle(ABANDONED)
             if not isinstance(error, GatewayError):

@@ -3,53 +3,63 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from app.core.errors import GatewayError, Overloaded
+from app.core.errors import GatewayError
 from app.core.outcome import ABANDONED
+from app.upstream.forecast import Forecast, unknown
 from app.upstream.line import Line
+from app.upstream.waiter import Waiter, cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from app.core.call import Call
     from app.core.clock import Clock
-    from app.core.guard import Lease
+    from app.core.errors import Shed
     from app.resilience.options import QueueOptions
-    from app.upstream.endpoint import LiveEndpoint
-
-    Place = tuple[LiveEndpoint, Lease]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Waiter:
-    """A call that waits since then (monotonic); `place` is cancelled the moment its caller is gone."""
-
-    call: Call
-    tried: frozenset[str]
-    since: float
-    place: asyncio.Future[Place]
+    from app.upstream.waiter import Place
 
 
 class WaitingRoom:
-    """Nobody waits longer than `max_wait` or its own deadline; a place handed over is never lost.
+    """Nobody waits longer than `max_wait` or its own deadline allows; a place handed over is never lost.
 
-    Handing over is synchronous with the freeing, so that no newcomer can slip in between.
+    Handing over is synchronous with the freeing, so that no newcomer can slip in between. Whoever cannot be
+    served in time by the pace of the moment is told so at once. When the room is full, the last of the
+    tenant with most waiting makes way for a tenant with less. `served_at` (monotonic) is when somebody was.
     """
 
     def __init__(
-        self, options: QueueOptions, clock: Clock, jitter: Callable[[], float] = random.random
+        self,
+        options: QueueOptions,
+        clock: Clock,
+        jitter: Callable[[], float] = random.random,
+        takes: Callable[[Call], float] = unknown,
     ) -> None:
-        self.options = options
+        self.forecast = Forecast(options, clock, jitter, takes)
         self._clock = clock
-        self._jitter = jitter
         self._line = Line()
+        self._came = 0
+        self.served_at = -math.inf
 
     def __len__(self) -> int:
         return len(self._line)
+
+    @property
+    def options(self) -> QueueOptions:
+        return self.forecast.options
+
+    @options.setter
+    def options(self, options: QueueOptions) -> None:
+        self.forecast.options = options
+
+    @property
+    def priority(self) -> int | None:
+        """Of who is next; None when the room is empty."""
+        return self._line.priority
 
     @property
     def since(self) -> float | None:
@@ -59,12 +69,8 @@ class WaitingRoom:
     async def wait(self, call: Call, tried: Collection[str]) -> Place:
         """Raises Overloaded when the room is full or the wait is over, or what `serve` refuses with."""
         now = self._clock.monotonic()
-        patience = min(self.options.max_wait, call.time_left(now))
-        if patience <= 0 or not self._has_seat():
-            raise self._refusal()
-        waiter = Waiter(call, frozenset(tried), now, asyncio.get_running_loop().create_future())
-        self._line.push(waiter)
-        timer = self._clock.call_later(patience, partial(self._give_up, waiter))
+        waiter = self._seated(call, tried, now)
+        timer = self._clock.call_later(waiter.patience, partial(self._give_up, waiter))
         try:
             return await waiter.place
         except asyncio.CancelledError:
@@ -73,50 +79,83 @@ class WaitingRoom:
             raise
         finally:
             timer.cancel()
-            self._line.discard(waiter)
+            self._leave(waiter)
             call.queue_wait += self._clock.monotonic() - now
 
     def serve(
-        self, place: Callable[[Call, frozenset[str]], Place | GatewayError | None], at_most: int | None = None
+        self,
+        place: Callable[[Call, frozenset[str]], Place | GatewayError | None],
+        at_most: int | None = None,
+        may_hold: Callable[[str], bool] | None = None,
     ) -> int:
         """Offer what is free to those who wait, in order; returns how many were given a place.
 
         `place` gives a place, a refusal for those it is hopeless for, or None: wait on. Its answer may
-        depend only on what was tried already.
+        depend only on what was tried already. `may_hold`: whether a tenant may have one more.
         """
         served = 0
-        waits_on: set[frozenset[str]] = set()
-        for waiter in self._line:
-            if served == at_most or len(waits_on) >= self._line.kinds:
-                break
-            if waiter.tried in waits_on or waiter.place.done():
-                continue
-            found = place(waiter.call, waiter.tried)
-            if found is None:
-                waits_on.add(waiter.tried)
-                continue
-            self._line.discard(waiter)
-            if isinstance(found, GatewayError):
+        in_vain: set[frozenset[str]] = set()
+        held_back: set[str] = set()
+        while served != at_most and (waiter := self._line.first(in_vain, held_back)) is not None:
+            if waiter.place.done():
+                self._leave(waiter)
+            elif self.forecast.late(waiter.call):
+                self._give_up(waiter)
+            elif may_hold is not None and not may_hold(waiter.tenant):
+                held_back.add(waiter.tenant)
+            elif (found := place(waiter.call, waiter.tried)) is None:
+                in_vain.add(waiter.tried)
+            elif isinstance(found, GatewayError):
+                self._leave(waiter)
                 waiter.place.set_exception(found)
             else:
+                self.served_at = self._clock.monotonic()
+                self.forecast.flow.passed(waiter.cost)
+                self._line.serve(waiter)
+                self._calm()
                 waiter.place.set_result(found)
                 served += 1
         return served
 
-    def _has_seat(self) -> bool:
+    def _seated(self, call: Call, tried: Collection[str], now: float) -> Waiter:
+        """Raises Overloaded."""
+        cost, patience = cost_of(call), self.forecast.patience(call)
+        expected, allowed = self.forecast.wait(call, self._line), self.forecast.allowed(patience)
+        if patience <= 0 or expected > allowed:
+            raise self._refusal("queue_wait", call, cost, max(0.0, expected - allowed))
+        self._came += 1
+        seat = asyncio.get_running_loop().create_future()
+        waiter = Waiter(call, frozenset(tried), now, patience, cost, self._came, seat)
         if len(self._line) >= self.options.max_length:
-            for waiter in self._line:
-                if waiter.place.cancelled():
-                    self._line.discard(waiter)
-        return len(self._line) < self.options.max_length
+            self._make_way(waiter)
+        self._line.push(waiter)
+        self.forecast.flow.begin()
+        return waiter
+
+    def _make_way(self, newcomer: Waiter) -> None:
+        leaving = self._line.giving_way(newcomer)
+        if leaving is None:
+            raise self._refusal("queue_full", newcomer.call, newcomer.cost)
+        self._send_away(leaving, "queue_full")
 
     def _give_up(self, waiter: Waiter) -> None:
-        self._line.discard(waiter)
-        if not waiter.place.done():
-            waiter.place.set_exception(self._refusal())
+        self._send_away(waiter, "queue_wait")
 
-    def _refusal(self) -> Overloaded:
-        return Overloaded(retry_after=1 + 2 * self._jitter())
+    def _send_away(self, waiter: Waiter, reason: Shed) -> None:
+        self._leave(waiter)
+        if not waiter.place.done():
+            waiter.place.set_exception(self._refusal(reason, waiter.call, waiter.cost))
+
+    def _leave(self, waiter: Waiter) -> None:
+        self._line.discard(waiter)
+        self._calm()
+
+    def _calm(self) -> None:
+        if not self._line:
+            self.forecast.flow.end()
+
+    def _refusal(self, reason: Shed, call: Call, cost: int, excess: float = 0.0) -> GatewayError:
+        return self.forecast.refusal(reason, call, cost, self._line, excess)
 
     def __repr__(self) -> str:
         return f"<WaitingRoom waiting={len(self)}/{self.options.max_length}>"

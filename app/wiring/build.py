@@ -54,7 +54,7 @@ async def build(
     clock = clock or SystemClock()
     hearing = open_ears(settings, clock)
     storage = await open_storage(settings, clock, hearing.calls.committed, worker=worker)
-    fleet = Fleet(fleet_plan(settings), clock)
+    fleet = Fleet(fleet_plan(settings), clock, takes=hearing.pace.takes)
     fleet.subscribe(lambda endpoint, word: hearing.calls.endpoint_changed(endpoint.name, word))
     catalog = Catalog(offered(settings), fleet, settings.routing.default_model)
     transport = transport or _transport(settings, clock)

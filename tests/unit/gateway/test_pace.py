@@ -85,3 +85,12 @@ async def test_a_json_call_that_is_hung_up_is_billed_by_estimate():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (rig.row.usage, rig.row.usage_source) == (Usage(7, 200), "estimated")
+
+
+def test_a_call_takes_as_long_as_those_before_or_as_its_own_limit_allows():
+    pace = Pace()
+    assert pace.takes(make_call(streams=True)) == 0
+    pace.settled(make_call(streams=True), end(80, elapsed=3, first=1))
+    assert pace.takes(make_call(streams=True)) == 3
+    assert pace.takes(make_call(streams=True, completion_limit=20)) == 1.5
+    assert pace.takes(make_call(streams=True, completion_limit=4000)) == 3

@@ -23,11 +23,19 @@ REFUSED = Settlement(Outcome.FAILURE, reason="connect")
 _numbers = count()
 
 
-def make_call(model: str = "m", *, now: float = 1_000.0, patience: float = 600.0, **fields) -> Call:
+def make_call(
+    model: str = "m",
+    *,
+    now: float = 1_000.0,
+    patience: float = 600.0,
+    tenant: str = "tnt_1",
+    priority: int = 0,
+    **fields,
+) -> Call:
     return Call(
         id=f"call-{next(_numbers)}", surface=CHAT, model=model, target=model, body={},
-        key=Key("key_1", Tenant("tnt_1", "one")), arrived=now, started_at=0.0, deadline=now + patience,
-        **fields,
+        key=Key("key_1", Tenant(tenant, tenant, priority=priority)), arrived=now, started_at=0.0,
+        deadline=now + patience, **fields,
     )  # fmt: skip
 
 

@@ -214,7 +214,7 @@ def test_a_plan_that_cannot_be_changes_nothing(clock: FakeClock):
     assert list(fleet.endpoints) == ["a"]
 
 
-async def test_a_place_of_an_endpoint_goes_to_the_longest_waiting_of_all_its_models(clock: FakeClock):
+async def test_of_models_that_had_no_turn_yet_the_longest_waiting_is_served_first(clock: FakeClock):
     fleet = make_fleet(spec("a", models={"m": "m", "n": "n"}), clock=clock, endpoint_overrides=limited(a=1))
     _, lease = await enter(fleet)
     of_n = start(fleet, "n")
@@ -228,6 +228,24 @@ async def test_a_place_of_an_endpoint_goes_to_the_longest_waiting_of_all_its_mod
     of_n.result()[1].settle(SUCCESS)
     await settle()
     assert of_m.done()
+
+
+async def test_the_models_of_an_endpoint_are_served_in_turn_however_many_wait_for_one(clock: FakeClock):
+    fleet = make_fleet(spec("a", models={"m": "m", "n": "n"}), clock=clock, endpoint_overrides=limited(a=1))
+    _, lease = await enter(fleet)
+    flood = [start(fleet, "m") for _ in range(5)]
+    await clock.run(1)
+    one = start(fleet, "n")
+    await settle()
+    for expected in ((1, False), (1, True), (2, True)):
+        lease.settle(SUCCESS)
+        await settle()
+        done = [task for task in (*flood, one) if task.done()]
+        assert (sum(task in flood for task in done), one in done) == expected
+        lease = next(task.result()[1] for task in done if not task.result()[1].settled)
+        await clock.run(1)
+    for task in flood:
+        task.cancel()
 
 
 async def test_operators_drain_resume_eject_and_restore(clock: FakeClock):

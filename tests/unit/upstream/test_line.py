@@ -1,56 +1,100 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
+import pytest
 
 from app.upstream.line import Line
+from tests.unit.upstream.waiters import make_waiter, order
 
 
-def waiter(since: float, *tried: str):
-    return SimpleNamespaceHashable(since=since, tried=frozenset(tried))
-
-
-class SimpleNamespaceHashable(SimpleNamespace):
-    __hash__ = object.__hash__
-
-    def __eq__(self, other) -> bool:
-        return self is other
+def line_of(*waiters) -> Line:
+    line = Line()
+    for waiter in waiters:
+        line.push(waiter)
+    return line
 
 
 def test_it_is_served_in_order_of_arrival():
-    line, first, second = Line(), waiter(1.0), waiter(2.0)
-    assert line.since is None
-    line.push(first)
-    line.push(second)
+    assert Line().since is None
+    first, second = make_waiter(since=1.0), make_waiter(since=2.0)
+    line = line_of(first, second)
     assert list(line) == [first, second]
-    assert line.since == 1.0
-    assert len(line) == 2
+    assert (line.first(), line.since, len(line)) == (first, 1.0, 2)
+    line.serve(first)
+    assert (line.first(), line.since, len(line)) == (second, 2.0, 1)
+    assert first not in line
+    assert second in line
 
 
 def test_whoever_leaves_is_gone_at_once_and_once_only():
-    line, first, second = Line(), waiter(1.0), waiter(2.0)
-    line.push(first)
-    line.push(second)
+    first, second = make_waiter(since=1.0), make_waiter(since=2.0)
+    line = line_of(first, second)
     line.discard(first)
     line.discard(first)
-    assert list(line) == [second]
-    assert line.since == 2.0
+    assert (line.first(), line.since, len(line)) == (second, 2.0, 1)
 
 
-def test_it_may_change_while_it_is_served():
-    line = Line()
-    waiters = [waiter(float(n)) for n in range(5)]
-    for each in waiters:
-        line.push(each)
+def test_it_may_change_while_it_is_looked_through():
+    line = line_of(*(make_waiter() for _ in range(5)))
     for each in line:
         line.discard(each)
     assert len(line) == 0
+    assert line.first() is None
 
 
-def test_waiters_who_tried_the_same_are_of_one_kind():
-    line, odd = Line(), waiter(3.0, "a", "b")
-    line.push(waiter(1.0))
-    line.push(waiter(2.0))
-    line.push(odd)
-    assert line.kinds == 2
-    line.discard(odd)
-    assert line.kinds == 1
+def test_when_all_kinds_are_in_vain_nobody_is_looked_at():
+    line = line_of(make_waiter(), make_waiter("a", 1, "gpu"))
+    assert line.first({frozenset()}) is not None
+    line._classes = {}
+    assert line.first({frozenset(), frozenset({"gpu"})}) is None
+
+
+def test_lower_priorities_are_served_first():
+    line = line_of(
+        make_waiter("b", priority=5), make_waiter("n"), make_waiter("v", priority=-1), make_waiter("n")
+    )
+    assert line.priority == -1
+    assert order(line) == "vnnb"
+    assert line.priority is None
+
+
+def test_who_is_held_back_leaves_the_turn_to_the_next_class():
+    low = make_waiter("b", priority=5)
+    line = line_of(make_waiter("a"), low)
+    assert line.first((), {"a"}) is low
+
+
+def test_what_is_ahead_counts_the_classes_above_and_none_below():
+    line = line_of(make_waiter("v", 100, priority=-1), make_waiter("n", 30), make_waiter("b", 7, priority=1))
+    assert line.ahead_of("x", -2) == 0
+    assert line.ahead_of("x", 0) == 130
+    assert line.ahead_of("x", 2) == 137
+
+
+def test_priorities_that_nobody_has_any_more_are_forgotten():
+    line = Line()
+    for priority in range(100):
+        waiter = make_waiter(priority=priority)
+        line.push(waiter)
+        line.serve(waiter)
+    assert len(line._classes) <= 2
+
+
+@pytest.mark.parametrize(
+    ("waiting", "newcomer", "leaves"),
+    [
+        ([], ("a", 100, 0), None),
+        ([("a", 100, 0)] * 4, ("a", 100, 0), None),
+        ([("a", 100, 0)] * 4, ("b", 100, 0), 3),
+        ([("a", 100, 0)] * 4 + [("b", 300, 0)], ("b", 100, 0), None),
+        ([("a", 100, 0), ("b", 100, 0)], ("c", 100, 0), None),
+        ([("a", 100, 0), ("b", 100, 5)], ("a", 900, 0), 1),
+        ([("a", 100, 0), ("b", 100, 5)], ("c", 1, 9), None),
+        ([("a", 900, 0), ("b", 100, 5), ("c", 200, 5)], ("a", 900, 0), 2),
+    ],
+)  # fmt: skip
+def test_who_makes_way_in_a_full_line(waiting, newcomer, leaves):
+    """The last of the greediest of the lowest class; a newcomer who would be that is the one to go."""
+    waiters = [make_waiter(tenant, cost, priority=priority) for tenant, cost, priority in waiting]
+    tenant, cost, priority = newcomer
+    found = line_of(*waiters).giving_way(make_waiter(tenant, cost, priority=priority))
+    assert found is (None if leaves is None else waiters[leaves])

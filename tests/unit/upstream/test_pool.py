@@ -401,3 +401,42 @@ async def test_its_repr_and_view_show_live_state(clock: FakeClock):
     fleet = make_fleet(spec("a"), spec("b"), clock=clock)
     assert repr(pool_of(fleet)) == "<ModelPool m endpoints=['a', 'b'] queued=0>"
     assert pool_of(fleet).view() == {"endpoints": ["a", "b"], "queued": 0, "panic": False}
+
+
+async def test_a_tenant_at_its_share_waits_beside_free_places(clock: FakeClock):
+    fleet = make_fleet(
+        spec("a"), spec("b"), clock=clock, endpoint_overrides=limited(a=2, b=2),
+        resilience={"queue": {"tenant_share": 75}},
+    )  # fmt: skip
+    leases = [(await pool_of(fleet).enter(make_call(tenant="a"), ()))[1] for _ in range(3)]
+    fourth = start(fleet, tenant="a")
+    await settle()
+    assert not fourth.done()
+    _, other = await pool_of(fleet).enter(make_call(tenant="b"), ())
+    second = start(fleet, tenant="b")
+    await settle()
+    other.settle(SUCCESS)
+    await settle()
+    assert (second.done(), fourth.done()) == (True, False)
+    leases[0].settle(SUCCESS)
+    await settle()
+    assert fourth.done()
+
+
+async def test_a_share_may_be_set_and_taken_back_while_calls_run(clock: FakeClock):
+    fleet = make_fleet(spec("a"), clock=clock, endpoint_overrides=limited(a=4))
+    pool = pool_of(fleet)
+    await fill(fleet, 1)
+    half = pool.room.options.model_copy(update={"tenant_share": 50})
+    pool.equip(half)
+    _, counted = await enter(fleet)
+    await enter(fleet)
+    waiting = start(fleet)
+    await settle()
+    assert not waiting.done()
+    pool.equip(half.model_copy(update={"tenant_share": 75}))
+    counted.settle(SUCCESS)
+    await settle()
+    assert waiting.done()
+    pool.equip(half.model_copy(update={"tenant_share": 100}))
+    await enter(fleet)

@@ -113,10 +113,11 @@ async def test_a_caller_who_left_keeps_no_seat(room: WaitingRoom):
     tasks = [enter(room) for _ in range(3)]
     await settle()
     tasks[1].cancel()
-    entering = room.wait(make_call(), ())
-    entering.send(None)  # in the same turn of the loop
+    await settle()
+    entering = enter(room)
+    await settle()
     assert len(room) == 3
-    entering.close()
+    entering.cancel()
     for task in tasks:
         task.cancel()
 
@@ -218,3 +219,96 @@ async def test_time_running_out_on_somebody_leaving_harms_nobody(room: WaitingRo
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(room) == 0
+
+
+async def served_one_by_one(room: WaitingRoom, places: Places, clock: FakeClock, times: int) -> None:
+    for _ in range(times):
+        await clock.run(0.1)
+        places.free = 1
+        room.serve(places)
+    await settle()
+
+
+async def test_a_flood_makes_way_for_whoever_has_less_waiting(room: WaitingRoom):
+    flood = [enter(room, tenant="a") for _ in range(3)]
+    await settle()
+    other = enter(room, tenant="b")
+    await settle()
+    assert [task.done() for task in flood] == [False, False, True]
+    with pytest.raises(Overloaded) as refusal:
+        await flood[2]
+    assert refusal.value.reason == "queue_full"
+    for task in (*flood, other):
+        task.cancel()
+
+
+async def test_a_lower_class_makes_way_for_a_higher(room: WaitingRoom):
+    batch = [enter(room, tenant="a", priority=10, prompt_estimate=n) for n in range(3)]
+    await settle()
+    with pytest.raises(Overloaded):
+        await room.wait(make_call(tenant="b", priority=11), ())
+    urgent = enter(room, tenant="c", prompt_estimate=100_000)
+    await settle()
+    assert [task.done() for task in (*batch, urgent)] == [False, False, True, False]
+    with pytest.raises(Overloaded):
+        await batch[2]
+    for task in (*batch, urgent):
+        task.cancel()
+
+
+async def test_whoever_cannot_be_served_in_time_is_told_at_once(places: Places, clock: FakeClock):
+    room = WaitingRoom(QueueOptions(max_wait=10, max_length=1000), clock, jitter=lambda: 0.5)
+    tasks = [enter(room) for _ in range(120)]
+    await settle()
+    await served_one_by_one(room, places, clock, 10)
+    with pytest.raises(Overloaded) as refusal:
+        await room.wait(make_call(now=clock.now), ())
+    assert refusal.value.reason == "queue_wait"
+    assert refusal.value.retry_after == pytest.approx(2.2, abs=0.5)
+    with pytest.raises(Overloaded):
+        await room.wait(make_call(now=clock.now, patience=3), ())
+    newcomer = enter(room, now=clock.now, tenant="b", patience=3)
+    await served_one_by_one(room, places, clock, 1)
+    assert newcomer.done()
+    for task in tasks:
+        task.cancel()
+
+
+async def test_a_place_is_not_wasted_on_an_answer_that_would_come_too_late(places: Places, clock: FakeClock):
+    options = QueueOptions(max_wait=10)
+    room = WaitingRoom(options, clock, takes=lambda call: 2.0 if call.streams else 0.0)
+    hasty = enter(room, patience=3)
+    calm = enter(room, tenant="b")
+    await clock.run(0.5)
+    hasty_call = next(iter(room._line)).call
+    hasty_call.streams = True
+    clock.now += 1
+    places.free = 1
+    assert room.serve(places) == 1
+    await settle()
+    with pytest.raises(Overloaded) as refusal:
+        await hasty
+    assert refusal.value.reason == "queue_wait"
+    assert calm.done()
+
+
+async def test_a_tenant_held_back_lets_the_others_pass(room: WaitingRoom, places: Places):
+    held, other = enter(room, tenant="a"), enter(room, tenant="b")
+    await settle()
+    places.free = 2
+    assert room.serve(places, may_hold=lambda tenant: tenant == "b") == 1
+    await settle()
+    assert (held.done(), other.done()) == (False, True)
+    held.cancel()
+
+
+async def test_the_order_is_that_of_priority(room: WaitingRoom, places: Places):
+    assert room.priority is None
+    batch, urgent = enter(room, priority=5), enter(room, priority=-5, tenant="b")
+    await settle()
+    assert room.priority == -5
+    places.free = 1
+    room.serve(places)
+    await settle()
+    assert (urgent.done(), batch.done()) == (True, False)
+    batch.cancel()

@@ -34,10 +34,18 @@ class Interleavings(RuleBasedStateMachine):
             resilience={"queue": {"max_length": length, "max_wait": 5}},
         )  # fmt: skip
 
-    @rule(model=st.sampled_from("mmn"), tried=st.sampled_from([(), (), ("a",), ("b",)]))
-    def arrive(self, model: str, tried: tuple[str, ...]) -> None:
+    @rule(
+        model=st.sampled_from("mmn"),
+        tried=st.sampled_from([(), (), ("a",), ("b",)]),
+        tenant=st.sampled_from("xyz"),
+        cost=st.sampled_from([1, 100, 10_000]),
+    )
+    def arrive(self, model: str, tried: tuple[str, ...], tenant: str, cost: int) -> None:
+        fields = {"tenant": tenant, "priority": 5 if tenant == "z" else 0, "prompt_estimate": cost}
+
         async def call() -> None:
-            endpoint, lease = await self.fleet.pool(model).enter(make_call(model, now=self.clock.now), tried)
+            arrived = make_call(model, now=self.clock.now, **fields)
+            endpoint, lease = await self.fleet.pool(model).enter(arrived, tried)
             assert endpoint.name not in tried
             assert model in endpoint.spec.models
             self.running.append((endpoint.name, lease))
@@ -77,6 +85,12 @@ class Interleavings(RuleBasedStateMachine):
             for waiter in pool.room._line:
                 assert pool.choose(waiter.call, waiter.tried) is None, "nobody waits beside a free place"
         assert self.fleet.queued == len(self.arrived)
+
+    @invariant()
+    def never_more_wait_than_there_are_seats(self) -> None:
+        if hasattr(self, "fleet"):
+            for pool in self.fleet.pools.values():
+                assert pool.queued <= pool.room.options.max_length
 
     @invariant()
     def never_more_than_there_is_room_for(self) -> None:

@@ -1,0 +1,31 @@
+"""What a pool may choose from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.core.failures import EndpointError
+    from app.upstream.endpoint import LiveEndpoint
+    from app.upstream.plan import Spill
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a pool chooses from, made anew when the fleet changes.
+
+    `groups` in order of preference: preferred before others, then by tier; without those of weight 0
+    and those that refused the model. `refusals` are the reasons of the latter.
+    """
+
+    groups: tuple[tuple[LiveEndpoint, ...], ...] = ()
+    spill: Spill = "full"
+    refusals: frozenset[type[EndpointError]] = frozenset()
+    endpoints: tuple[LiveEndpoint, ...] = field(init=False)
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        endpoints = tuple(endpoint for group in self.groups for endpoint in group)
+        object.__setattr__(self, "endpoints", endpoints)
+        object.__setattr__(self, "names", tuple(endpoint.name for endpoint in endpoints))
