@@ -41,12 +41,14 @@ SOON = 30.0
 """Seconds within which what must happen has happened, on a busy machine too."""
 
 DEFAULTS: dict[str, Any] = {
-    "server": {"host": "127.0.0.1", "port": 0, "lame_duck": 0, "drain": 5},
+    "server": {"host": "127.0.0.1", "port": 0, "lame_duck": 0, "drain": 5, "shedding": {"loop_lag": 60}},
     "ops": {"port": 0},
     "admin_token": "an admin token of the tests",
     "ledger": {"max_wait": 20},
     "health": {"interval": 0.5, "interval_down": 0.1, "timeout": 5},
-    "resilience": {"timeouts": {"connect": 1, "first_byte": 2, "idle": 2, "total": 10, "stream_total": 20}},
+    "resilience": {
+        "timeouts": {"connect": 1, "first_byte": 2, "idle": 2, "total": 10, "stream_total": 20},
+    },
 }
 
 PATIENT = {

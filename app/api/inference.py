@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.api.identity import client_request_id, identify, new_call_id
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from app.core.ports import InFlight, KeyDirectory, Observer
     from app.gateway.catalog import Model
     from app.gateway.serve import Gateway
+    from app.resilience.shedding import Shedding
     from app.wire.learnt import Prompts
     from app.wire.request import Policy
 
@@ -60,6 +62,7 @@ class Inference:
         inflight: InFlight,
         observer: Observer,
         prompts: Prompts,
+        shedding: Shedding,
         clock: Clock,
     ) -> None:
         self._gateway = gateway
@@ -69,6 +72,7 @@ class Inference:
         self._inflight = inflight
         self._observer = observer
         self._prompts = prompts
+        self._shedding = shedding
         self._clock = clock
         self._wanted = WANTED | {edge.session_header.encode(): edge.session_header}
         self.paths = {path.encode(): surface for path, surface in SURFACES.items()}
@@ -81,18 +85,18 @@ class Inference:
             model = await self._admit(call, headers, receive)
         except CallerGone as error:
             self._observer.rejected(call, error)
-            return
         except GatewayError as error:
             self._observer.rejected(call, error)
             await relay.refuse(error)
-            return
         except Exception:
             logger.exception("a bug before call %s was admitted", call.id)
             bug = GatewayError()
             self._observer.rejected(call, bug)
             await relay.refuse(bug)
-            return
-        await relay.run(self._gateway, model)
+        else:
+            await relay.run(self._gateway, model)
+        finally:
+            self._shedding.release(call)
 
     def _arrived(self, scope: Scope, headers: Mapping[str, str]) -> Call:
         now = self._clock.monotonic()
@@ -118,8 +122,11 @@ class Inference:
         if not self._edge.admitting():
             raise ShuttingDown
         call.key = await identify(headers, self._keys)
+        shedding = self._shedding
+        shedding.admit(call.key.tenant.priority)
         check_media_type(headers)
-        call.body = decode(await read_body(receive, headers, self._edge.max_body))
+        hold = partial(shedding.hold, call)
+        call.body = decode(await read_body(receive, headers, self._edge.max_body, hold))
         params = read(call.surface, call.body, self._policy)
         model = self._gateway.catalog.resolve(params.model, call.key)
         call.model = params.model or model.name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.core.errors import CallerGone, RequestTooLarge, UnsupportedMediaType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from starlette.types import Receive, Scope
 
@@ -35,28 +35,31 @@ def check_media_type(headers: Mapping[str, str]) -> None:
         raise UnsupportedMediaType
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], limit: int) -> bytes:
-    """Raises RequestTooLarge as soon as the limit is known to be crossed, CallerGone when cut."""
-    announced = headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
+async def read_body(
+    receive: Receive, headers: Mapping[str, str], limit: int, hold: Callable[[int], None]
+) -> bytes:
+    """Raises RequestTooLarge as soon as the limit is known to be crossed, CallerGone when cut.
+
+    `hold` is told of bytes before they are taken, all at once where their number was announced, and may raise.
+    """
+    header = headers.get("content-length", "")
+    announced = int(header) if header.isdigit() else 0
+    if announced > limit:
         raise RequestTooLarge
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if message["type"] == "http.disconnect":
-        raise CallerGone
-    if not message.get("more_body", False):
-        if len(body) > limit:
-            raise RequestTooLarge
-        return body
-    parts, size = [body], len(body)
-    while message.get("more_body", False):
-        if size > limit:
-            raise RequestTooLarge
+    hold(announced)
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise CallerGone
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-    if size > limit:
-        raise RequestTooLarge
-    return b"".join(parts)
+        part: bytes = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise RequestTooLarge
+        if size > announced:
+            hold(size - announced)
+            announced = size
+        more = message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

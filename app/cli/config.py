@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _RELOADED = re.compile(
     r"vllm_endpoints\b|vllm\b|model_config\b(?!.*\.price)|routing\.(?!session_header)"
-    r"|resilience\.(?!retry\.budget)"
+    r"|resilience\.(?!retry\.budget)|server\.(shedding|max_body_in_flight)\b"
 )
 """What a running gateway takes over; the rest is read at its start."""
 

@@ -50,7 +50,8 @@ class Call(Struct, eq=False):
 
     The fields after `decisions` are the trail: written along the line, read by observers.
     `dispatched_at` (monotonic) is when it first got a place at an endpoint; `stopped` is why the
-    call's task was cancelled from outside (the caller left, an operator, shutdown).
+    call's task was cancelled from outside (the caller left, an operator, shutdown); `body_size` are the
+    bytes of its body that are counted at present.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Call(Struct, eq=False):
     queue_wait: float = 0.0
     dispatched_at: float | None = None
     first_byte: float | None = None
+    body_size: int = 0
     body_bytes_sent: int = 0
     stopped: GatewayError | None = None
     metered: Metered | None = None

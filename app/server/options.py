@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, Field, IPvAnyNetwork
 
 from app.core.units import Seconds, Size
+from app.resilience.shedding import SheddingOptions
 from app.server.watchdog import WatchdogOptions
 
 
@@ -14,6 +15,7 @@ class ServerOptions(BaseModel, frozen=True, extra="forbid"):
     host: str = "0.0.0.0"
     port: int = Field(default=9000, ge=0, le=65535)
     max_body: Size = Field(default=10 * 2**20, gt=0, validate_default=True)
+    max_body_in_flight: Size = Field(default=128 * 2**20, gt=0, validate_default=True)
     max_header: Size = Field(default=32 * 2**10, gt=0, validate_default=True)
     max_headers: int = Field(default=100, gt=0)
     header_timeout: Seconds = Field(default=10.0, gt=0)
@@ -26,6 +28,7 @@ class ServerOptions(BaseModel, frozen=True, extra="forbid"):
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     expose_endpoint: bool = False
     watchdog: WatchdogOptions = WatchdogOptions()
+    shedding: SheddingOptions = SheddingOptions()
 
 
 class OpsOptions(BaseModel, frozen=True, extra="forbid"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from app.core.errors import Shed
 from app.core.outcome import Outcome
 from app.telemetry.histogram import Histogram
 from app.telemetry.labels import OTHER, BoundedLabel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BREAKER_STATES = frozenset(("closed", "open", "half_open"))
+_SHED = frozenset(get_args(Shed))
 _OUTCOMES = {outcome: outcome.value for outcome in Outcome}
 
 
@@ -58,7 +60,7 @@ class CallMetrics:
         self.commit = Histogram()
 
     def rejected(self, call: Call, error: GatewayError) -> None:
-        self.rejections[error.code,] += 1
+        self.rejections[getattr(error, "reason", None) or error.code,] += 1
         self.requests[call.surface.name, self._model(call), "rejected", str(error.status)] += 1
 
     def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
@@ -76,6 +78,9 @@ class CallMetrics:
         self.requests[surface, model, _OUTCOMES[outcome], str(settlement.status)] += 1
         self.duration[surface, model].observe(settlement.elapsed)
         self.queue_wait[model,].observe(call.queue_wait)
+        reason = settlement.reason
+        if reason is not None and reason in _SHED and not call.attempts:
+            self.rejections[reason,] += 1
         first = settlement.first_byte
         if first is not None and call.streams:
             self.first_token[model, endpoint].observe(first)

@@ -12,6 +12,7 @@ from app.gateway.dispatch import Dispatch
 from app.gateway.outbound import Outbounds
 from app.gateway.serve import Gateway
 from app.resilience.budget import RetryBudget
+from app.resilience.shedding import Shedding
 from app.server.lifecycle import Lifecycle
 from app.settings import fleet_plan, offered
 from app.tenancy.guards import LimitGuard
@@ -61,7 +62,7 @@ async def build(
     control = control or ControlPlane(clock)
     lifecycle = Lifecycle()
     gateway = _line(settings, clock, storage, fleet, catalog, hearing, transport)
-    edge = _edge(settings, lifecycle)
+    shedding = Shedding(settings.server.shedding, settings.server.max_body_in_flight, hearing.lag)
     return House(
         settings=settings,
         clock=clock,
@@ -73,16 +74,8 @@ async def build(
         prober=Prober(fleet, control, clock, settings.health),
         scraper=Scraper(fleet, control, clock, settings.scrape, counted=storage.engines.heard),
         catalog=catalog,
-        inference=Inference(
-            gateway,
-            storage.keys,
-            settings.policy,
-            edge,
-            hearing.inflight,
-            hearing.observers,
-            hearing.prompts,
-            clock,
-        ),
+        inference=_inference(settings, clock, storage, hearing, gateway, lifecycle, shedding),
+        shedding=shedding,
         hearing=hearing,
         reread=reread,
         worker=worker,
@@ -121,9 +114,17 @@ def _line(
     )
 
 
-def _edge(settings: Settings, lifecycle: Lifecycle) -> Edge:
+def _inference(
+    settings: Settings,
+    clock: Clock,
+    storage: Storage,
+    hearing: Hearing,
+    gateway: Gateway,
+    lifecycle: Lifecycle,
+    shedding: Shedding,
+) -> Inference:
     server = settings.server
-    return Edge(
+    edge = Edge(
         max_body=server.max_body,
         commit_after=server.commit_after,
         ping=server.ping,
@@ -131,6 +132,17 @@ def _edge(settings: Settings, lifecycle: Lifecycle) -> Edge:
         session_header=settings.routing.session_header.lower(),
         admitting=lambda: not lifecycle.draining,
         client_of=_client,
+    )
+    return Inference(
+        gateway,
+        storage.keys,
+        settings.policy,
+        edge,
+        hearing.inflight,
+        hearing.observers,
+        hearing.prompts,
+        shedding,
+        clock,
     )
 
 

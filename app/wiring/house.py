@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from app.core.clock import Clock
     from app.core.ports import Transport
     from app.gateway.catalog import Catalog
+    from app.resilience.shedding import Shedding
     from app.server.lifecycle import Lifecycle
     from app.settings import Settings
     from app.telemetry.exposition import Metrics
@@ -61,6 +62,7 @@ class House:
     scraper: Scraper
     catalog: Catalog
     inference: Inference
+    shedding: Shedding
     hearing: Hearing
     reread: Callable[[], Settings] | None = None
     worker: int | None = None
@@ -113,6 +115,7 @@ class House:
         self.fleet.apply(fleet_plan(settings))
         self.catalog.offer(offered(settings), settings.routing.default_model)
         self.storage.pricing.offer(prices(settings))
+        self.shedding.set(settings.server.shedding, settings.server.max_body_in_flight)
         self.settings = settings
         self.reload_successful = True
         logger.info("the configuration was reloaded")
@@ -143,6 +146,7 @@ class House:
             "state": self.lifecycle.state.name.lower(),
             "version": __version__,
             "connections": self.connections(),
+            "body_bytes": self.shedding.held,
             "ledger_pending": self.storage.ledger.pending,
             "journal_backlog": self.storage.journal.backlog,
             **({} if shared is None else {"shared_limits": shared.status()}),

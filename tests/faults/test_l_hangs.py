@@ -43,7 +43,9 @@ def test_l18_a_blocked_worker_says_where_it_hangs_and_is_replaced(urls, tmp_path
     watchdog = {"dump_after": 1, "kill_after": 3}
     with (
         serving() as redis,
-        blockable(tmp_path, urls, 2, seconds=600, redis_url=redis.url, server={"watchdog": watchdog}) as gateway,
+        blockable(
+            tmp_path, urls, 2, seconds=600, redis_url=redis.url, server={"watchdog": watchdog}
+        ) as gateway,
     ):
         wait(lambda: len(pids(gateway)) == 2)
         before = pids(gateway)

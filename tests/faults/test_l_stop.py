@@ -53,9 +53,9 @@ async def test_l01_after_sigterm_streams_end_and_no_caller_is_ever_refused_a_con
         late = [answer for answer in refused if answer.status != 200]
         assert len(late) >= 3
         assert {answer.status for answer in refused[len(refused) - len(late) :]} == {503}
-        assert {(answer.code, answer.headers["retry-after"], answer.headers["connection"]) for answer in late} == {
-            ("shutting_down", "1", "close")
-        }
+        assert {
+            (answer.code, answer.headers["retry-after"], answer.headers["connection"]) for answer in late
+        } == {("shutting_down", "1", "close")}
         assert json.loads(late[0].body)["error"]["type"] == "server_error"
         assert all(body.result().endswith(b"data: [DONE]\n\n\r\n" + TAIL) for body in bodies)
         rows = await subject.rows()
@@ -139,7 +139,9 @@ async def test_l04_second_signal_ends_at_once_with_the_ledger_written(tmp_path, 
 async def test_l04_killed_gateway_finds_its_open_calls_at_the_next_start(tmp_path):
     async with life(tmp_path, engine()) as subject:
         await subject.begun("forever", 3)
-        await eventually(subject.open_rows, lambda rows: [row.completion_tokens > 0 for row in rows] == [True] * 3)
+        await eventually(
+            subject.open_rows, lambda rows: [row.completion_tokens > 0 for row in rows] == [True] * 3
+        )
         subject.tell(signal.SIGKILL)
         assert await subject.ended() == -signal.SIGKILL
         sent = {record.request_id: record.generated for record in calls(*subject.engines)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ from app.core.errors import GatewayError, InvalidKey, ShuttingDown, StorageUnava
 from app.core.failures import ConnectFailed
 from app.core.tenant import Decision, Key, Tenant
 from app.gateway.catalog import Model
+from app.resilience.shedding import Shedding, SheddingOptions
 from app.wire.learnt import Prompts, Ratio
 from app.wire.request import Policy
 from tests.caller import Caller
@@ -70,6 +72,8 @@ class House:
     def __init__(self, *names, edge=None, **answers) -> None:
         self.rig = Rig(*(names or ("a",)), **answers)
         self.keys, self.table, self.admitting = Keys(), Table(), True
+        self.lag = SimpleNamespace(lasting=0.0)
+        self.shedding = Shedding(SheddingOptions(), 20_000, self.lag)
         self.edge = {"commit_after": 5.0, "ping": 15.0, "expose_endpoint": False} | (edge or {})
         self.inference = Inference(
             self.rig.gateway,
@@ -85,6 +89,7 @@ class House:
             self.table,
             self.rig.ear,
             Prompts(),
+            self.shedding,
             self.rig.clock,
         )
 
@@ -93,6 +98,7 @@ class House:
 
     def assert_quiet(self) -> None:
         assert self.table.stops == {}
+        assert self.shedding.held == 0
         self.rig.assert_quiet()
 
 
@@ -434,3 +440,41 @@ async def test_prompts_are_estimated_with_what_was_learnt_of_their_model():
     house.rig.guard.admit = watched
     await house.ask()
     assert seen == [30]
+
+
+async def test_a_loop_that_runs_late_takes_no_call_and_reads_no_body():
+    house = House(a=[(200, JSON, [answer()])])
+    house.lag.lasting = 0.3
+    caller = await house.ask(b"this is not even JSON")
+    assert (caller.status, caller.json()["error"]["code"]) == (503, "overloaded")
+    assert (caller.headers["retry-after"], caller.headers["x-should-retry"]) == ("2", "true")
+    assert caller._parts, "the body was left where it was"
+    house.assert_quiet()
+
+
+async def test_batch_is_turned_away_while_others_are_served():
+    house = House(a=[(200, JSON, [answer()])] * 2)
+    house.lag.lasting = 0.15
+    assert (await house.ask()).status == 200
+    house.keys.key = Key("key_2", Tenant("tnt_2", "batch", priority=10))
+    assert (await house.ask()).status == 503
+    house.assert_quiet()
+
+
+async def test_bodies_count_from_their_announcement_to_the_end_of_their_call():
+    house = House(a=[(200, SSE, [ROLE, HEL, asyncio.Event(), DONE])])
+    house.shedding.held = 11_000
+    size = len(json.dumps(STREAM))
+    caller = Caller(STREAM, headers={"content-length": str(size)})
+    asking = asyncio.create_task(caller.ask(house.inference))
+    await settle()
+    assert house.shedding.held == 11_000 + size
+    for headers in ({"content-length": "9500"}, {}):
+        refused = await house.ask({"model": "m", "messages": "x" * 9_300}, headers=headers)
+        assert (refused.status, refused.json()["error"]["code"]) == (503, "overloaded")
+    assert house.shedding.held == 11_000 + size
+    caller.hang_up()
+    asking.cancel()
+    await asyncio.wait({asking})
+    house.shedding.held -= 11_000
+    house.assert_quiet()

@@ -42,3 +42,10 @@ async def test_what_is_long_past_is_forgotten(lag, clock):
     clock.advance(INTERVAL + 0.5)
     await clock.run(INTERVAL * (SAMPLES + 1))
     assert lag.worst == 0.0
+
+
+async def test_only_what_lasts_is_lasting(lag, clock):
+    for late, lasting in ((0.5, 0.0), (0.3, 0.0), (0.4, 0.3), (0.0, 0.0)):
+        clock.advance(INTERVAL + late)
+        await clock.run(0)
+        assert lag.lasting == pytest.approx(lasting)

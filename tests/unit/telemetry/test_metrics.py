@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.errors import CallerGone, InvalidKey, RequestTimeout
+from app.core.errors import CallerGone, InvalidKey, Overloaded, RequestTimeout
 from app.core.outcome import NO_USAGE, Outcome
 from app.core.tenant import NOBODY
 from app.telemetry.metrics import CallMetrics
@@ -88,6 +88,14 @@ def test_refused_calls_count_as_requests_too(metrics):
         ("chat", "other", "rejected", "401"): 1,
         ("chat", "qwen3", "rejected", "499"): 1,
     }
+
+
+def test_calls_shed_are_told_apart_by_what_there_was_too_little_of(metrics):
+    metrics.rejected(a_call(), Overloaded(reason="memory"))
+    metrics.settled(a_call(attempts=[]), an_end(status=503, reason="queue_full", error_code="overloaded"))
+    tried = a_call(attempts=attempts(FAILED))
+    metrics.settled(tried, an_end(status=503, reason="queue_wait", error_code="overloaded"))
+    assert metrics.rejections == {("memory",): 1, ("queue_full",): 1}
 
 
 def test_what_the_server_turned_away_counts_too(metrics):
