@@ -1,6 +1,6 @@
 """One try at one endpoint: send the call and read up to the commit point.
 
-The commit point is the first data event of a stream, or the whole of a JSON answer: until then nothing
+The commit point is the first useful event of a stream, or the whole of a JSON answer: until then nothing
 has reached the caller, and every failure may still be mended elsewhere.
 """
 

@@ -1,4 +1,8 @@
-"""Reads an endpoint's reply up to the commit point: a stream's first event, or the whole of a JSON answer."""
+"""Reads an endpoint's reply up to the commit point: a stream's first useful event, or the whole of a JSON answer.
+
+What comes before that event is held: an engine that sends the role at once, before it has begun, is still
+one that has not answered, and when it fails the call starts anew elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from app.gateway.exchange import JsonExchange, StreamExchange, linger
 from app.resilience.classify import classify_event, classify_head
 from app.wire.assembly import Assembly
 from app.wire.reply import read_reply
+from app.wire.sse import MAX_EVENT
 from app.wire.stream import StreamReader
 
 if TYPE_CHECKING:
@@ -28,6 +33,9 @@ if TYPE_CHECKING:
 
 ERROR_BODY = 256 * 1024
 """Bytes of an endpoint's error answer that are read."""
+
+MAX_HELD = 4 * MAX_EVENT
+"""Bytes of events before the first useful one; a response's first events repeat all of the instructions."""
 
 
 class Reception:
@@ -78,9 +86,7 @@ class Reception:
         if not self._streams:
             raise BadUpstream
         reader = self._reader(None)
-        first = b""
-        while not reader.started:
-            first = await self._feed(reader)
+        first = await self._begun(reader)
         self._deadline.watch(idle, IdleTimeout)
         return StreamExchange(reader, self._reply.body, first, self._endpoint, self._deadline, self._clock)
 
@@ -90,8 +96,7 @@ class Reception:
             return await self.whole()
         assembly = Assembly(self._call.surface.dialect, self._call.body)
         reader = self._reader(assembly)
-        while not reader.started:
-            await self._feed(reader)
+        await self._begun(reader)
         self._deadline.watch(idle, IdleTimeout)
         while not reader.ended:
             await self._feed(reader)
@@ -120,6 +125,17 @@ class Reception:
         call.metered = reader
         return reader
 
+    async def _begun(self, reader: StreamReader) -> bytes:
+        """The caller's bytes up to the first useful event, once that has come."""
+        held = await self._feed(reader)
+        while not reader.started:
+            if reader.ended or reader.finish is not None:  # thrown away unanswered, as at shutdown
+                raise EndpointFailed(draining=reader.finish == "abort")
+            if len(held) > MAX_HELD:
+                raise BadUpstream
+            held += await self._feed(reader)
+        return held
+
     async def _feed(self, reader: StreamReader) -> bytes:
         """Reads on; the caller's bytes, maybe none. Every end but the stream's own raises."""
         try:
@@ -128,7 +144,6 @@ class Reception:
             raise ClosedEarly from error
         if not chunk:
             raise ClosedEarly
-        now = self._endpoint.progressed_at = self._clock.monotonic()
         try:
             passed = reader.feed(chunk)
         except StreamBroken as error:
@@ -136,7 +151,7 @@ class Reception:
         if reader.error is not None:
             raise classify_event(reader.error)
         if reader.started:
-            self.heard = now
+            self.heard = self._endpoint.progressed_at = self._clock.monotonic()
         return passed
 
     def _committed(self, answer: JsonAnswer) -> JsonExchange:

@@ -33,7 +33,7 @@ class Chunks:
     is spliced; every other one is decoded. `choices`: how many the caller asked for in all.
     """
 
-    __slots__ = ("_choices", "_dialect", "_head", "_meter", "_model", "_new_head", "_wanted", "finish")
+    __slots__ = ("_choices", "_dialect", "_head", "_meter", "_model", "_new_head", "_wanted", "finish", "useful")
 
     def __init__(
         self, dialect: Dialect, meter: Meter, *, model: str | None, wanted: UsageWanted, choices: int
@@ -45,6 +45,7 @@ class Chunks:
         self._choices = choices
         self._head = self._new_head = b"\0"
         self.finish: str | None = None
+        self.useful = False
 
     @property
     def satisfied(self) -> bool:
@@ -110,9 +111,14 @@ class Chunks:
             choice.finish = finish
             if self.finish not in UNFINISHED:
                 self.finish = finish
+            if finish not in UNFINISHED:
+                self.useful = True
         delta = content.get("delta")
         if content.get("text") or (isinstance(delta, dict) and any(delta.get(key) for key in _CONTENT)):
             self._meter.events += 1
+            self.useful = True
+        elif not self.useful:
+            self.useful = _tells(content, delta)
 
     def _learn(self, event: bytes) -> None:
         head = _HEAD.match(event)
@@ -123,6 +129,13 @@ class Chunks:
             name = encode(self._model)
             if name != head[1]:
                 self._new_head = event[: head.start(1)] + name + event[head.end(1) : head.end()]
+
+
+def _tells(choice: dict[str, Any], delta: Any) -> bool:
+    """Whether a choice without text shows that the model is at work: in a field nobody here knows, too."""
+    if choice.get("logprobs") or choice.get("token_ids"):
+        return True
+    return isinstance(delta, dict) and any(value for key, value in delta.items() if key != "role")
 
 
 def _index(choice: Any) -> int:

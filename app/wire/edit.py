@@ -23,6 +23,8 @@ class Codec(Protocol):
 
     finish: str | None
     """Why the model stopped, in the engine's words; abort and error outrank other choices' reasons."""
+    useful: bool
+    """Something came that the model made, or the word that it is done; not a role, a ping or a usage alone."""
 
     @property
     def satisfied(self) -> bool:

@@ -18,20 +18,21 @@ _DELTA = re.compile(rb"event: response\.[a-z_.]+\.delta\ndata: \{")
 class MessageEvents:
     """Codec of the messages dialect: the prompt's count comes first, the completion's with the stop reason."""
 
-    __slots__ = ("_begun", "_meter", "_model", "finish")
+    __slots__ = ("_begun", "_meter", "_model", "finish", "useful")
 
     def __init__(self, meter: Meter, *, model: str | None) -> None:
         self._meter = meter
         self._model = model
         self._begun: dict[str, Any] = {}
         self.finish: str | None = None
+        self.useful = False
 
     @property
     def satisfied(self) -> bool:
         return self.finish is not None and self.finish not in UNFINISHED
 
     def splice(self, event: bytes) -> bytes | None:
-        if not self._meter.events or not event.startswith(b"event: content_block_delta\ndata: {"):
+        if not self.useful or not event.startswith(b"event: content_block_delta\ndata: {"):
             return None
         self._meter.events += 1
         return event
@@ -42,8 +43,11 @@ class MessageEvents:
                 return self._start(message)
             case {"type": "message_delta"}:
                 self._finish(content)
+            case {"type": "content_block_start", "content_block": {"type": "tool_use"}}:
+                self.useful = True
             case {"type": "content_block_delta"}:
                 self._meter.events += 1
+                self.useful = self.useful or _says(content.get("delta"))
             case {"type": "message_stop"}:
                 return Fate.END
         return Fate.KEEP
@@ -60,6 +64,7 @@ class MessageEvents:
         delta, stated = content.get("delta"), content.get("usage")
         if isinstance(delta, dict) and delta.get("stop_reason") is not None:
             self.finish = str(delta["stop_reason"])
+            self.useful = self.useful or self.finish not in UNFINISHED
         if isinstance(stated, dict):
             stated = self._begun | stated
         self._meter.conclude(self._meter.believe(usage_of("messages", stated)))
@@ -68,19 +73,20 @@ class MessageEvents:
 class ResponseEvents:
     """Codec of the responses dialect: usage and end come with the last event, which holds the whole response."""
 
-    __slots__ = ("_meter", "_model", "finish")
+    __slots__ = ("_meter", "_model", "finish", "useful")
 
     def __init__(self, meter: Meter, *, model: str | None) -> None:
         self._meter = meter
         self._model = model
         self.finish: str | None = None
+        self.useful = False
 
     @property
     def satisfied(self) -> bool:
         return self.finish in {"completed", "incomplete"}
 
     def splice(self, event: bytes) -> bytes | None:
-        if not self._meter.events or not _DELTA.match(event):
+        if not self.useful or not _DELTA.match(event):
             return None
         self._meter.events += 1
         return event
@@ -89,11 +95,20 @@ class ResponseEvents:
         kind, response = str(content.get("type")), content.get("response")
         if kind.endswith(".delta"):
             self._meter.events += 1
+            self.useful = self.useful or bool(content.get("delta"))
+        elif kind.endswith(".done"):
+            self.useful = True
         if not isinstance(response, dict):
             return Fate.KEEP
         edited = rename(response, self._model)
         self._meter.conclude(self._meter.believe(usage_of("responses", response.get("usage"))))
         if kind in {"response.completed", "response.incomplete"}:
             self.finish = str(response.get("status"))
+            self.useful = True
             return Fate.END
         return Fate.EDITED if edited else Fate.KEEP
+
+
+def _says(delta: Any) -> bool:
+    """Whether a delta holds more than its type."""
+    return isinstance(delta, dict) and any(value for key, value in delta.items() if key != "type")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from app.core.failures import StreamBroken
@@ -16,12 +17,17 @@ from app.wire.sse import MAX_EVENT, Events, data_of, with_data
 from app.wire.usage import ceiling
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.core.outcome import Usage, UsageSource
     from app.core.surface import Surface
     from app.wire.assembly import Assembly
     from app.wire.request import UsageWanted
 
 _DONE = b"[DONE]"
+
+# A quote inside a string is always escaped, so no text that a model writes can look like this.
+_TEXT = re.compile(rb'"(?:content|reasoning|reasoning_content|text)":"[^"]')
 
 
 class StreamReader:
@@ -34,7 +40,7 @@ class StreamReader:
     data is forwarded: all of it goes there.
     """
 
-    __slots__ = ("_codec", "_ends_with_done", "_events", "_held", "_meter", "_over", "error", "started")
+    __slots__ = ("_codec", "_ends_with_done", "_events", "_held", "_meter", "_over", "_splice", "error", "started")
 
     def __init__(
         self,
@@ -61,10 +67,11 @@ class StreamReader:
         else:
             self._codec = Chunks(surface.dialect, self._meter, model=model, wanted=usage, choices=n * prompts)
         self._ends_with_done = surface.done
+        self._splice: Callable[[bytes], bytes | None] | None = None
         self._held: bytes | None = None
         self._over = False
         self.started = False
-        """A data event came that is neither an error nor the end."""
+        """A useful event came: something the model made, or the word that it is done."""
         self.error: dict[str, Any] | None = None
         """The error an event reported: an object with a message."""
 
@@ -76,7 +83,7 @@ class StreamReader:
         """
         if self._over:
             return b""
-        splice = self._codec.splice
+        splice = self._splice or self._splice_first
         events = self._events.feed(chunk)
         if len(events) == 1:
             edited = splice(events[0])
@@ -134,6 +141,17 @@ class StreamReader:
         """How many events had content."""
         return self._meter.events
 
+    def _splice_first(self, event: bytes) -> bytes | None:
+        """Only what is useful beyond doubt: all else is decoded to find out."""
+        edited = self._codec.splice(event) if _TEXT.search(event) else None
+        if edited is not None:
+            self._start()
+        return edited
+
+    def _start(self) -> None:
+        self.started = True
+        self._splice = self._codec.splice
+
     def _read(self, event: bytes) -> bytes:
         event = event.strip(b"\n")
         data = data_of(event)
@@ -156,8 +174,9 @@ class StreamReader:
         if self.error is not None:
             self._over = True
             return b""
-        self.started = True
         fate = self._codec.edit(event, content)
+        if self._codec.useful and not self.started:
+            self._start()
         if fate is Fate.KEEP:
             return event
         if fate is Fate.DROP:

@@ -49,7 +49,7 @@ def test_deltas_are_counted_until_the_usage_comes():
     codec = messages()
     codec.edit(b"", start())
     assert codec.splice(DELTA) is None
-    assert codec.edit(DELTA, {"type": "content_block_delta"}) is Fate.KEEP
+    assert codec.edit(DELTA, {"type": "content_block_delta", "delta": {"text": "x"}}) is Fate.KEEP
     assert codec.splice(DELTA) is DELTA
     assert codec.splice(b"event: content_block_stop\ndata: {}") is None
     assert (codec._meter.usage, codec._meter.usage_source) == (Usage(11, 2), "counted")
@@ -112,7 +112,7 @@ def test_the_responses_model_is_renamed_wherever_it_stands():
 def test_response_deltas_are_counted():
     codec = responses()
     assert codec.splice(TEXT) is None
-    assert codec.edit(TEXT, {"type": "response.output_text.delta"}) is Fate.KEEP
+    assert codec.edit(TEXT, {"type": "response.output_text.delta", "delta": "x"}) is Fate.KEEP
     assert codec.splice(TEXT) is TEXT
     assert codec.splice(b"event: response.output_text.done\ndata: {}") is None
     assert codec._meter.usage == Usage(9, 2)

@@ -11,6 +11,7 @@ from app.wire.stream import StreamReader
 from app.wire.surfaces import SURFACES
 from tests.unit.wire.streams import (
     CHAT,
+    COMPLETIONS,
     DONE,
     MESSAGES,
     RESPONSES,
@@ -57,8 +58,77 @@ def test_comments_pass_and_start_nothing():
     passed, reader = read(b": keep-alive\n\n")
     assert passed == b": keep-alive\n\n"
     assert not reader.started
-    assert reader.feed(role()) == role()
+    assert reader.feed(text()) == text()
     assert reader.started
+
+
+USEFUL = {
+    "text": (CHAT, text()),
+    "reasoning": (CHAT, chunk({"reasoning": "hm"})),
+    "reasoning, by its older name": (CHAT, chunk({"reasoning_content": "hm"})),
+    "a tool call": (CHAT, chunk({"content": None, "tool_calls": [{"index": 0, "id": "1"}]})),
+    "a field nobody knows": (CHAT, chunk({"thought": "hm"})),
+    "the end of an empty answer": (CHAT, chunk(finish="stop")),
+    "probabilities of an empty token": (CHAT, event({"choices": [{"index": 0, "delta": {}, "logprobs": {"a": 1}}]})),
+    "ids of an empty token": (CHAT, event({"choices": [{"index": 0, "delta": {}, "token_ids": [1]}]})),
+    "completion text": (COMPLETIONS, event({"choices": [{"index": 0, "text": "x"}]})),
+    "a message's text": (MESSAGES, event({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "x"}})),
+    "a message's tool": (MESSAGES, event({"type": "content_block_start", "content_block": {"type": "tool_use"}})),
+    "a message's stop": (MESSAGES, event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})),
+    "a response's text": (RESPONSES, event({"type": "response.output_text.delta", "delta": "x"})),
+    "a response's part": (RESPONSES, event({"type": "response.output_item.done"})),
+    "a response's end": (RESPONSES, event({"type": "response.completed", "response": {"status": "completed"}})),
+}  # fmt: skip
+
+USELESS = {
+    "a role": (CHAT, role()),
+    "an empty delta": (CHAT, chunk({"content": ""})),
+    "a comment": (CHAT, b": keep-alive\n\n"),
+    "a usage alone": (CHAT, final(used(12, 0))),
+    "no choice at all": (CHAT, event({"choices": [], "prompt_filter_results": [{"index": 0}]})),
+    "an end that gives up": (CHAT, chunk(finish="abort")),
+    "the end mark": (CHAT, DONE),
+    "an error": (CHAT, event({"error": {"message": "x"}})),
+    "an empty completion": (COMPLETIONS, event({"choices": [{"index": 0, "text": "", "logprobs": None}]})),
+    "a message's start": (MESSAGES, event({"type": "message_start", "message": {"usage": {"input_tokens": 1}}})),
+    "a message's ping": (MESSAGES, event({"type": "ping"})),
+    "a message's empty block": (MESSAGES, event({"type": "content_block_start", "content_block": {"type": "text", "text": ""}})),
+    "a message's empty text": (MESSAGES, event({"type": "content_block_delta", "delta": {"type": "text_delta", "text": ""}})),
+    "a message given up": (MESSAGES, event({"type": "message_delta", "delta": {"stop_reason": "abort"}})),
+    "a response's start": (RESPONSES, event({"type": "response.created", "response": {"status": "in_progress"}})),
+    "a response's empty item": (RESPONSES, event({"type": "response.output_item.added", "item": {"type": "message"}})),
+    "a response's empty text": (RESPONSES, event({"type": "response.output_text.delta", "delta": ""})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("surface", "one"), USEFUL.values(), ids=USEFUL.keys())
+def test_what_the_model_made_starts_a_stream(surface, one):
+    assert read(one, surface)[1].started
+
+
+@pytest.mark.parametrize(("surface", "one"), USELESS.values(), ids=USELESS.keys())
+def test_what_comes_without_the_model_starts_nothing(surface, one):
+    _, reader = read(one * 2, surface)
+    assert not reader.started
+
+
+@pytest.mark.parametrize("first", [text(), chunk({"reasoning": "hm"})])
+def test_the_first_text_is_spliced_although_it_is_the_first(first, monkeypatch):
+    reader = StreamReader(CHAT, model="public")
+    reader.feed(role())
+    monkeypatch.setattr(Chunks, "edit", None)
+    assert b'"public"' in reader.feed(first)
+    assert reader.started
+
+
+def test_an_empty_delta_of_a_known_choice_starts_nothing():
+    reader = StreamReader(CHAT)
+    reader.feed(role())
+    assert reader.feed(chunk({"content": ""})) == chunk({"content": ""})
+    assert not reader.started
+    assert reader.feed(chunk({"content": ""})) and reader.feed(text())
+    assert reader.started
+    assert reader.events == 1
 
 
 def test_events_without_data_pass_and_empty_data_does_not():
