@@ -33,7 +33,17 @@ class Chunks:
     is spliced; every other one is decoded. `choices`: how many the caller asked for in all.
     """
 
-    __slots__ = ("_choices", "_dialect", "_head", "_meter", "_model", "_new_head", "_wanted", "finish", "useful")
+    __slots__ = (
+        "_choices",
+        "_dialect",
+        "_head",
+        "_meter",
+        "_model",
+        "_new_head",
+        "_wanted",
+        "finish",
+        "useful",
+    )
 
     def __init__(
         self, dialect: Dialect, meter: Meter, *, model: str | None, wanted: UsageWanted, choices: int

@@ -40,7 +40,17 @@ class StreamReader:
     data is forwarded: all of it goes there.
     """
 
-    __slots__ = ("_codec", "_ends_with_done", "_events", "_held", "_meter", "_over", "_splice", "error", "started")
+    __slots__ = (
+        "_codec",
+        "_ends_with_done",
+        "_events",
+        "_held",
+        "_meter",
+        "_over",
+        "_splice",
+        "error",
+        "started",
+    )
 
     def __init__(
         self,
