@@ -155,6 +155,6 @@ class Inference:
         given = headers.get("x-request-timeout-ms")
         if given is None:
             return float("inf")
-        if not given.isdigit() or not int(given):
+        if not (given.isascii() and given.isdigit() and given.strip("0")):
             raise InvalidRequest("Give x-request-timeout-ms as a whole number of milliseconds.")
-        return arrived + int(given) / 1000
+        return arrived + float(given) / 1000

@@ -387,10 +387,23 @@ async def test_a_fallback_is_named():
     assert caller.json()["model"] == "spare"
 
 
-@pytest.mark.parametrize("value", ["soon", "0", "-5", "1.5"])
+@pytest.mark.parametrize(
+    "value",
+    [b"soon", b"0", b"000", b"-5", b"+5", b"1.5", b"1e3", b"1_000", b"", b" ", b"5,6", b"\xb2", b"\xb9\xb2"],
+)
 async def test_a_callers_limit_must_be_a_number(value):
-    caller = await House(a=[(200, JSON, [answer()])]).ask(headers={"x-request-timeout-ms": value})
+    house = House(a=[(200, JSON, [answer()])])
+    caller = Caller(ASK)
+    caller.scope["headers"].append((b"x-request-timeout-ms", value))
+    await caller.ask(house.inference)
     assert (caller.status, caller.error["code"]) == (400, "invalid_request")
+    assert house.rig.transport.asked == []
+
+
+@pytest.mark.parametrize("value", ["9" * 15, "9" * 400, "9" * 5000])
+async def test_a_callers_limit_beyond_all_measure_is_none(value):
+    caller = await House(a=[(200, JSON, [answer()])]).ask(headers={"x-request-timeout-ms": value})
+    assert caller.status == 200
 
 
 async def test_a_callers_limit_shortens_the_call():
