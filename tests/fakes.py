@@ -15,10 +15,11 @@ from app.core.tenant import Key, Tenant
 from app.wire.surfaces import SURFACES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from app.core.errors import GatewayError
     from app.core.outcome import Settlement
+    from app.core.ports import Hedge
     from app.core.reply import Outbound
 
 KEY = Key("key_1", Tenant("tnt_1", "team"))
@@ -50,6 +51,7 @@ class ScriptedBody:
     def __init__(self, script: Sequence[object]) -> None:
         self.script = list(script)
         self.closed = 0
+        self.ended = False
 
     async def read(self) -> bytes:
         while self.script:
@@ -60,6 +62,7 @@ class ScriptedBody:
                 raise step
             if isinstance(step, asyncio.Event):
                 await step.wait()
+        self.ended = True
         return b""
 
     def close(self) -> None:
@@ -138,13 +141,24 @@ class FakePool:
         self.model = model
         self.endpoints = [FakeEndpoint(name) for name in names]
         self.error = error
+        self.hedge: Hedge | None = None
+        self.full = False
 
-    async def enter(self, call: Call, tried: Sequence[str]) -> tuple[FakeEndpoint, Lease]:
+    def enter_now(self, call: Call, tried: Sequence[str]) -> tuple[FakeEndpoint, Lease] | None:
+        if self.full:
+            return None
+        return next(self._free(call, tried), None)
+
+    def _free(self, call: Call, tried: Sequence[str]) -> Iterator[tuple[FakeEndpoint, Lease]]:
         for endpoint in self.endpoints:
             if endpoint.spec.name not in tried:
                 lease = Lease()
                 lease.enter(call, endpoint.gates)
-                return endpoint, lease
+                yield endpoint, lease
+
+    async def enter(self, call: Call, tried: Sequence[str]) -> tuple[FakeEndpoint, Lease]:
+        for found in self._free(call, tried):
+            return found
         raise self.error or NoHealthyEndpoint
 
     def served_name(self, endpoint: FakeEndpoint) -> str:

@@ -12,18 +12,41 @@ from app.core.outcome import NO_USAGE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from app.core.clock import Clock
     from app.core.errors import GatewayError
     from app.core.outcome import Settlement, Usage, UsageSource
     from app.core.surface import Surface
     from app.core.tenant import Decision, Key, Tenant
 
 
+HEDGE_LOST = "hedge_lost"
+"""The reason of an attempt that another one outran."""
+
+
 class Attempt(Struct, frozen=True, gc=False):
-    """One try at one endpoint, as the explanation and the logs show it; seconds since arrival."""
+    """One try at one endpoint, as the explanation and the logs show it; seconds since arrival.
+
+    `hedge`: it was made because the one before it was late, and both were under way.
+    """
 
     endpoint: str
     started: float
     settlement: Settlement
+    hedge: bool = False
+
+    @property
+    def wasted(self) -> int:
+        """Tokens made for nothing, should it not be the one that counts; outrun, it read the prompt in vain too."""
+        used = self.settlement.usage
+        return used.total if self.settlement.reason == HEDGE_LOST else used.completion
+
+
+class Note(Struct, frozen=True, gc=False):
+    """Something out of the ordinary on a call's way; `at` in seconds since arrival, `told` as `what` has it."""
+
+    at: float
+    what: str
+    told: Any
 
 
 class Metered(Protocol):
@@ -89,6 +112,11 @@ class Call(Struct, eq=False):
     body_bytes_sent: int = 0
     stopped: GatewayError | None = None
     metered: Metered | None = None
+    notes: tuple[Note, ...] = ()
+
+    def note(self, clock: Clock, what: str, told: Any = None) -> None:
+        """For whoever asks why; `told` is text, or tuples of texts. Never on a call's ordinary way."""
+        self.notes += (Note(clock.monotonic() - self.arrived, what, told),)
 
     @property
     def counted(self) -> tuple[Usage, UsageSource]:

@@ -62,16 +62,50 @@ class Strategy(Protocol):
         ...
 
 
+class Hedge(Protocol):
+    """When a call of a model is late, and whether another endpoint may be asked too; times in seconds."""
+
+    def covers(self, call: Call) -> bool:
+        """Whether a call of this kind may be hedged at all."""
+        ...
+
+    def delay(self, call: Call) -> float | None:
+        """After how long it is late; None: nobody knows yet."""
+        ...
+
+    def observe(self, call: Call, seconds: float) -> None:
+        """The first event took this long, or at least this long."""
+        ...
+
+    def deposit(self) -> None:
+        """A call has come."""
+        ...
+
+    @property
+    def affordable(self) -> bool: ...
+
+    def withdraw(self) -> None:
+        """Pay for a hedge that was affordable."""
+        ...
+
+
 class Pool(Protocol):
-    """The endpoints of one model."""
+    """The endpoints of one model. `hedge` is None where calls are not hedged."""
 
     model: str
+
+    @property
+    def hedge(self) -> Hedge | None: ...
 
     async def enter(self, call: Call, tried: Collection[str]) -> tuple[Endpoint, Lease]:
         """An endpoint not in `tried` with its gates passed; waits for room when all are full.
 
         Raises Overloaded (the queue is full, or its wait is over) or NoHealthyEndpoint.
         """
+        ...
+
+    def enter_now(self, call: Call, tried: Collection[str]) -> tuple[Endpoint, Lease] | None:
+        """The same where there is room right now and nobody waits for it, else None; never waits."""
         ...
 
     def served_name(self, endpoint: Endpoint) -> str:

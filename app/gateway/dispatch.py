@@ -15,7 +15,8 @@ from app.core.failures import (
     EndpointRefused,
     ModelMissing,
 )
-from app.core.outcome import Outcome, Settlement
+from app.gateway.hedging import Race
+from app.gateway.verdicts import BUG, failed, gone
 from app.resilience.retry import retrying
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Dispatch:
         self._retry = retry
         self._budget = budget
         self._clock = clock
+        self._stopped: set[asyncio.Task[None]] = set()
 
     async def __call__(
         self, call: Call, model: Model, pool: Pool, ending: Ending
@@ -69,14 +71,15 @@ class Dispatch:
         """An exchange that has committed; the endpoint's lease is part of the ending's from then on."""
         self._budget.deposit()
         tried: list[str] = []
+        failures: list[EndpointError] = []
         try:
-            return await self._attempt(call, model, pool, ending, tried)
+            return await self._attempt(call, model, pool, ending, tried, failures)
         except _NowhereLeft as nowhere:
             raise nowhere.error from None
         except EndpointError as error:
             if not error.elsewhere:
                 raise
-            failures = [error]
+            failures.append(error)
         return await self._elsewhere(call, model, pool, ending, tried, failures)
 
     async def _elsewhere(
@@ -101,7 +104,7 @@ class Dispatch:
                     if attempt.retry_state.attempt_number == 1:
                         raise failures[-1]  # the bare try was the first: what follows it waits like the rest
                     try:
-                        return await self._attempt(call, model, pool, ending, tried)
+                        return await self._attempt(call, model, pool, ending, tried, failures)
                     except EndpointError as error:
                         failures.append(error)
                         raise
@@ -122,7 +125,13 @@ class Dispatch:
         return self._budget.withdraw()
 
     async def _attempt(
-        self, call: Call, model: Model, pool: Pool, ending: Ending, tried: list[str]
+        self,
+        call: Call,
+        model: Model,
+        pool: Pool,
+        ending: Ending,
+        tried: list[str],
+        failures: list[EndpointError],
     ) -> StreamExchange | JsonExchange:
         try:
             endpoint, lease = await pool.enter(call, tried)
@@ -132,54 +141,28 @@ class Dispatch:
         started = self._clock.monotonic()
         if call.dispatched_at is None:
             call.dispatched_at = started
+        if pool.hedge is not None and len(tried) == 1 and pool.hedge.covers(call):
+            race = Race(self._sender, model, pool, pool.hedge, ending, self._clock, self._stopped)
+            return await race.run(endpoint, lease, started, tried, failures)
         try:
             exchange = await self._sender.send(call, model, pool, endpoint, ending.deadline)
         except EndpointError as error:
             endpoint.learn(call, error)
-            settlement = _settlement(call, error)
+            settlement = failed(call, error)
             lease.settle(settlement)
             ending.attempted(endpoint.spec, started, settlement)
             raise
         except asyncio.CancelledError:
-            gone = _gone(call)
-            lease.settle(gone)
-            ending.attempted(endpoint.spec, started, gone)
+            settlement = gone(call)
+            lease.settle(settlement)
+            ending.attempted(endpoint.spec, started, settlement)
             raise
         except BaseException:
-            lease.settle(Settlement(Outcome.IGNORED, status=500, reason="bug", billed=False))
+            lease.settle(BUG)
             raise
         lease.answered()
         ending.absorb(endpoint, lease, started)
         return exchange
-
-
-def _settlement(call: Call, error: EndpointError) -> Settlement:
-    """With what was generated all the same, as far as the endpoint got to say it."""
-    usage, source = call.counted
-    return Settlement(
-        error.outcome,
-        usage=usage,
-        usage_source=source,
-        status=error.status,
-        retry_after=error.retry_after,
-        error_code=error.code,
-        reason=error.reason,
-        billed=False,
-        suspect=call.metered is not None and call.metered.suspect,
-    )
-
-
-def _gone(call: Call) -> Settlement:
-    usage, source = call.counted
-    return Settlement(
-        Outcome.IGNORED,
-        usage=usage,
-        usage_source=source,
-        status=499,
-        finish="hang_up",
-        reason="hang_up",
-        billed=False,
-    )
 
 
 def _verdict(failures: list[EndpointError]) -> GatewayError:

@@ -37,6 +37,7 @@ class Ending:
     __slots__ = (
         "_clock",
         "_endpoint",
+        "_hedge",
         "_ledger",
         "_observer",
         "_pace",
@@ -65,19 +66,23 @@ class Ending:
         self._clock = clock
         self._endpoint: EndpointSpec | None = None
         self._started = 0.0
+        self._hedge = False
 
-    def absorb(self, endpoint: Endpoint, lease: Lease, started: float) -> None:
+    def absorb(self, endpoint: Endpoint, lease: Lease, started: float, *, hedge: bool = False) -> None:
         """From here on the endpoint's lease ends with the call; `started` is monotonic."""
         self.lease.absorb(lease)
         self._endpoint = endpoint.spec
         self._started = started
+        self._hedge = hedge
 
-    def attempted(self, endpoint: EndpointSpec, started: float, settlement: Settlement) -> None:
+    def attempted(
+        self, endpoint: EndpointSpec, started: float, settlement: Settlement, *, hedge: bool = False
+    ) -> None:
         """Note the end of one try; `started` is monotonic. One that died unheard has probably generated."""
         call = self.call
         if settlement.reason in _DIED and settlement.usage is NO_USAGE:
             settlement = replace(settlement, usage=Usage(completion=self._generated(started)))
-        call.attempts.append(Attempt(endpoint.name, started - call.arrived, settlement))
+        call.attempts.append(Attempt(endpoint.name, started - call.arrived, settlement, hedge))
         self._observer.attempted(call, endpoint, settlement)
 
     @property
@@ -94,7 +99,7 @@ class Ending:
             settlement = replace(settlement, suspect=True)
         self.lease.settle(settlement)
         if self._endpoint is not None:
-            self.attempted(self._endpoint, self._started, settlement)
+            self.attempted(self._endpoint, self._started, settlement, hedge=self._hedge)
         durable = self._ledger.settle(self.call, settlement)
         self._observer.settled(self.call, settlement)
         return durable
@@ -156,9 +161,9 @@ class Ending:
         """When the attempt began that this end cuts short; None when no endpoint is at work on the call."""
         if self._endpoint is not None:
             return self._started
-        attempts = self.call.attempts
-        if attempts and attempts[-1].settlement.reason in _CUT_SHORT:
-            return self.call.arrived + attempts[-1].started
+        for attempt in reversed(self.call.attempts):
+            if attempt.settlement.reason in _CUT_SHORT:
+                return self.call.arrived + attempt.started
         return None
 
     def _used(self, since: float | None, usage: Usage, source: UsageSource) -> tuple[Usage, UsageSource]:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from app.core.ports import Endpoint
     from app.core.reply import Body
     from app.gateway.ending import Ending
-    from app.resilience.deadline import Deadline
     from app.wire.reply import JsonAnswer
     from app.wire.stream import StreamReader
 
@@ -79,14 +78,15 @@ class StreamExchange:
         body: Body,
         first: bytes,
         endpoint: Endpoint,
-        deadline: Deadline,
+        idle: float,
         clock: Clock,
     ) -> None:
+        """`idle` bounds the silence of the endpoint from `begin` on, in seconds."""
         self._reader = reader
         self._body = body
         self._first = first
         self._endpoint = endpoint
-        self._deadline = deadline
+        self._idle = idle
         self._clock = clock
         self._ending: Ending | None = None
         self._heard = clock.monotonic()
@@ -94,6 +94,8 @@ class StreamExchange:
 
     def begin(self, ending: Ending) -> None:
         self._ending = ending
+        self._deadline = ending.deadline
+        self._deadline.watch(self._idle, IdleTimeout)
 
     async def read(self) -> bytes:
         if self._first:

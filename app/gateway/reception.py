@@ -82,13 +82,12 @@ class Reception:
         return self._committed(answer)
 
     async def stream(self, idle: float) -> StreamExchange:
-        """A stream that has begun; from here on `idle` bounds its silence."""
+        """A stream that has begun; `idle` bounds its silence once the exchange begins."""
         if not self._streams:
             raise BadUpstream
         reader = self._reader(None)
         first = await self._begun(reader)
-        self._deadline.watch(idle, IdleTimeout)
-        return StreamExchange(reader, self._reply.body, first, self._endpoint, self._deadline, self._clock)
+        return StreamExchange(reader, self._reply.body, first, self._endpoint, idle, self._clock)
 
     async def assembled(self, idle: float) -> JsonExchange:
         """The JSON answer that a stream amounts to; once it has begun, `idle` bounds its silence."""

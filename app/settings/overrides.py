@@ -31,6 +31,9 @@ class Overrides(BaseModel, frozen=True):
     retry: Annotated[dict[str, Any], Partial(Resilience.model_fields["retry"].annotation)] = Field(
         default_factory=dict
     )
+    hedge: Annotated[dict[str, Any], Partial(Resilience.model_fields["hedge"].annotation)] = Field(
+        default_factory=dict
+    )
 
     def sections(self) -> dict[str, Any]:
         """The sections that say anything."""

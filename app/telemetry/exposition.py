@@ -30,7 +30,7 @@ _TOKENS = (
     ("completion_tokens", "Completion tokens, reasoning included."),
     ("cached_prompt_tokens", "Prompt tokens the engine had cached."),
     ("reasoning_tokens", "Completion tokens spent on reasoning."),
-    ("wasted_tokens", "Completion tokens of attempts that did not end well."),
+    ("wasted_tokens", "Completion tokens of attempts that did not end well, and all tokens of outrun ones."),
 )
 _STATES = ("closed", "open", "half_open")
 

@@ -90,7 +90,7 @@ class CallMetrics:
                 )
         wasted = 0 if outcome is Outcome.SUCCESS else usage.completion
         if not settlement.billed:
-            wasted += sum(attempt.settlement.usage.completion for attempt in call.attempts[-1:])
+            wasted += sum(attempt.wasted for attempt in call.attempts[-1:])
         if len(call.attempts) > 1:
             wasted += self._count_retries(call)
         if usage.total or wasted:
@@ -123,11 +123,11 @@ class CallMetrics:
         self.suspect_usage[endpoint,] += 1
 
     def _count_retries(self, call: Call) -> int:
-        """Completion tokens of the attempts before the last one."""
+        """Tokens that the attempts before the last one took for nothing."""
         wasted = 0
         for attempt in call.attempts[:-1]:
             self.retries[attempt.settlement.reason or "none",] += 1
-            wasted += attempt.settlement.usage.completion
+            wasted += attempt.wasted
         return wasted
 
     def _model(self, call: Call) -> str:

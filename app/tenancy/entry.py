@@ -32,7 +32,7 @@ class Entries:
         """The open row of a call whose answer has begun; what earlier attempts made is wasted already."""
         if call.metered is None:
             return self.opened(call)
-        wasted = sum(attempt.settlement.usage.completion for attempt in call.attempts)
+        wasted = sum(attempt.wasted for attempt in call.attempts)
         return self._row(call, "open", call.metered.usage_source, call.metered.usage, wasted, _UNKNOWN)
 
     def settled(self, call: Call, settlement: Settlement) -> UsageRow:
@@ -112,7 +112,7 @@ def _clean(word: str | None, longest: int) -> str | None:
 
 
 def _wasted(call: Call, settlement: Settlement) -> int:
-    """Completion tokens that reached nobody who wanted them: of attempts that did not end well."""
+    """Tokens that reached nobody who wanted them: of attempts that did not end well."""
     wasted = 0 if settlement.outcome is Outcome.SUCCESS else settlement.usage.completion
     unpaid = call.attempts[:-1] if settlement.billed else call.attempts
-    return wasted + sum([attempt.settlement.usage.completion for attempt in unpaid])
+    return wasted + sum([attempt.wasted for attempt in unpaid])

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from app.resilience.ejection import Ejection
+from app.resilience.hedge import Hedge
 from app.upstream.catalogue import merged
 from app.upstream.choice import Choice
 from app.upstream.forecast import unknown
@@ -161,6 +162,9 @@ class Census:
         if self._ejection_options.get(pool.model) != resilience.ejection:
             self._ejection_options[pool.model] = resilience.ejection
             pool.ejection = self._ejection(resilience.ejection)
+        hedge = resilience.hedge
+        if pool.hedge is None or pool.hedge.options != hedge:
+            pool.hedge = Hedge(hedge) if hedge.enabled else None
         if renew:
             pool.strategy = self._strategies(plan.strategy)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from app.core.failures import EndpointError
     from app.core.ports import Endpoint, Strategy
     from app.resilience.ejection import Ejection
+    from app.resilience.hedge import Hedge
     from app.resilience.options import QueueOptions
     from app.upstream.endpoint import LiveEndpoint
     from app.upstream.waiter import Place
@@ -50,6 +51,7 @@ class ModelPool:
         self.model = model
         self.strategy = strategy
         self.ejection = ejection
+        self.hedge: Hedge | None = None
         self.room = WaitingRoom(queue, clock, jitter, takes)
         self.choice = Choice()
         self._shares: Shares | None = None
@@ -97,6 +99,10 @@ class ModelPool:
             raise refusal
         self._set_alarm()
         return await self.room.wait(call, tried)
+
+    def enter_now(self, call: Call, tried: Collection[str]) -> Place | None:
+        """As the port says."""
+        return None if self.room else self._take(call, tried)
 
     def serve(self, at_most: int | None = None) -> int:
         """Give those who wait what has become free, and refuse those for whom nothing is left."""
