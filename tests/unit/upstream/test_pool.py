@@ -14,7 +14,7 @@ from app.upstream.fleet import Fleet
 from app.upstream.plan import ModelRouting
 from app.upstream.pool import ModelPool
 from tests.clock import FakeClock, settle
-from tests.unit.upstream.fleets import SUCCESS, break_open, limited, make_call, make_fleet, spec
+from tests.unit.upstream.fleets import SUCCESS, break_open, limited, make_call, make_fleet, make_plan, spec
 
 
 @pytest.fixture
@@ -440,3 +440,48 @@ async def test_a_share_may_be_set_and_taken_back_while_calls_run(clock: FakeCloc
     assert waiting.done()
     pool.equip(half.model_copy(update={"tenant_share": 100}))
     await enter(fleet)
+
+
+async def test_place_for_right_now_is_one_that_was_not_tried(clock):
+    fleet = make_fleet(spec("a"), spec("b"), clock=clock)
+    found = pool_of(fleet).enter_now(make_call(), ["a"])
+    assert found is not None
+    endpoint, lease = found
+    assert (endpoint.name, endpoint.inflight) == ("b", 1)
+    lease.settle(SUCCESS)
+    assert pool_of(fleet).enter_now(make_call(), ["a", "b"]) is None
+
+
+async def test_place_for_right_now_is_never_waited_for(clock):
+    fleet = make_fleet(spec("a"), spec("b"), clock=clock, endpoint_overrides=limited(a=1, b=1))
+    await fill(fleet, 2)
+    assert pool_of(fleet).enter_now(make_call(), ["a"]) is None
+    assert fleet.queued == 0
+
+
+async def test_place_for_right_now_is_not_taken_from_those_who_wait(clock):
+    """b has room, but somebody who tried a waits for c; nobody overtakes."""
+    fleet = make_fleet(spec("a"), spec("b"), spec("c"), clock=clock, endpoint_overrides=limited(c=1))
+    leases = [await enter(fleet, "a", "b")]
+    waiting = start(fleet, "a", "b")
+    await settle()
+    assert pool_of(fleet).enter_now(make_call(), ["a"]) is None
+    leases[0][1].settle(SUCCESS)
+    _, lease = await waiting
+    lease.settle(SUCCESS)
+    assert pool_of(fleet).enter_now(make_call(), ["a"]) is not None
+
+
+def test_hedging_is_a_matter_of_the_model_and_what_it_learnt_outlives_a_reload():
+    section = {"m": {"hedge": {"enabled": True}}}
+    fleet = make_fleet(spec("a"))
+    assert pool_of(fleet).hedge is None
+    fleet.apply(make_plan(spec("a"), model_overrides=section))
+    hedge = pool_of(fleet).hedge
+    assert hedge is not None
+    fleet.apply(make_plan(spec("a"), spec("b"), model_overrides=section))
+    assert pool_of(fleet).hedge is hedge
+    fleet.apply(make_plan(spec("a"), model_overrides={"m": {"hedge": {"enabled": True, "percentile": 90}}}))
+    assert pool_of(fleet).hedge is not hedge
+    fleet.apply(make_plan(spec("a")))
+    assert pool_of(fleet).hedge is None
