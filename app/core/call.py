@@ -33,12 +33,17 @@ class Attempt(Struct, frozen=True, gc=False):
     started: float
     settlement: Settlement
     hedge: bool = False
+    ended: float = 0.0
 
     @property
     def wasted(self) -> int:
         """Tokens made for nothing, should it not be the one that counts; outrun, it read the prompt in vain too."""
         used = self.settlement.usage
         return used.total if self.settlement.reason == HEDGE_LOST else used.completion
+
+
+Candidate = tuple[str, int, str | None]
+"""An endpoint's name, its group in the order of preference, and why it was none at all (None: it was)."""
 
 
 class Note(Struct, frozen=True, gc=False):
@@ -74,7 +79,8 @@ class Call(Struct, eq=False):
     The fields after `decisions` are the trail: written along the line, read by observers.
     `dispatched_at` (monotonic) is when it first got a place at an endpoint; `stopped` is why the
     call's task was cancelled from outside (the caller left, an operator, shutdown); `body_size` are the
-    bytes of its body that are counted at present.
+    bytes of its body that are counted at present. `candidates` are the endpoints of the pool that looked
+    last for a place: name, order of preference, and what kept it out for good.
     """
 
     id: str
@@ -112,6 +118,7 @@ class Call(Struct, eq=False):
     body_bytes_sent: int = 0
     stopped: GatewayError | None = None
     metered: Metered | None = None
+    candidates: tuple[Candidate, ...] = ()
     notes: tuple[Note, ...] = ()
 
     def note(self, clock: Clock, what: str, told: Any = None) -> None:

@@ -95,7 +95,9 @@ class Dispatch:
 
         def may_go_on(error: BaseException) -> bool:
             return (
-                isinstance(error, EndpointError) and error.elsewhere and self._affordable(failures, options)
+                isinstance(error, EndpointError)
+                and error.elsewhere
+                and self._affordable(call, failures, options)
             )
 
         try:
@@ -113,16 +115,21 @@ class Dispatch:
             raise (nowhere.error if full else _verdict(failures)) from None
         raise failures[-1]
 
-    def _affordable(self, failures: list[EndpointError], options: RetryOptions) -> bool:
+    def _affordable(self, call: Call, failures: list[EndpointError], options: RetryOptions) -> bool:
         """Whether one more try may follow the last failure."""
         if failures[-1].free:
             return True
         costly = [failure for failure in failures if not failure.free]
         if len(costly) >= options.max_attempts:
-            return False
-        if sum(isinstance(failure, ClosedEarly) for failure in costly) >= DEATHS:
-            return False
-        return self._budget.withdraw()
+            spent = "attempts"
+        elif sum(isinstance(failure, ClosedEarly) for failure in costly) >= DEATHS:
+            spent = "deaths"
+        elif not self._budget.withdraw():
+            spent = "budget"
+        else:
+            return True
+        call.note(self._clock, "retry_refused", spent)
+        return False
 
     async def _attempt(
         self,

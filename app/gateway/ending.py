@@ -82,7 +82,8 @@ class Ending:
         call = self.call
         if settlement.reason in _DIED and settlement.usage is NO_USAGE:
             settlement = replace(settlement, usage=Usage(completion=self._generated(started)))
-        call.attempts.append(Attempt(endpoint.name, started - call.arrived, settlement, hedge))
+        ended = settlement.elapsed or self.elapsed
+        call.attempts.append(Attempt(endpoint.name, started - call.arrived, settlement, hedge, ended))
         self._observer.attempted(call, endpoint, settlement)
 
     @property

@@ -105,6 +105,7 @@ class Gateway:
             last: GatewayError = error
         for fallback in self.catalog.fallbacks(model, call.key):
             call.target = call.model = fallback.name
+            call.note(self._clock, "fallback", fallback.name)
             try:
                 return await self._dispatch(call, fallback, self.catalog.pool(fallback), ending)
             except UNSERVED as error:

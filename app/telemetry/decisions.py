@@ -5,43 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
-from msgspec.structs import asdict
+from app.telemetry.trail import Trail, told
 
 if TYPE_CHECKING:
-    from app.core.call import Attempt, Call
+    from app.core.call import Call
     from app.core.errors import GatewayError
-    from app.core.outcome import Settlement, Usage
-    from app.core.tenant import Decision
+    from app.core.outcome import Settlement
 
 KEPT = 10_000
-
-
-class _Trail(Struct, gc=False):
-    """One call. The collector need not visit thousands of them: they hold values and no way back."""
-
-    call_id: str
-    client_request_id: str | None
-    tenant_id: str
-    key_id: str
-    surface: str
-    asked_model: str
-    model: str
-    served_model: str | None
-    endpoint: str | None
-    started_at: float
-    queue_wait_s: float
-    ttft_s: float | None
-    limits: tuple[Decision, ...]
-    attempts: tuple[Attempt, ...]
-    outcome: str
-    status: int
-    error_code: str | None
-    message: str | None
-    finish: str | None
-    usage_source: str | None
-    usage: Usage | None
-    elapsed_s: float | None
 
 
 class DecisionLog:
@@ -49,7 +20,7 @@ class DecisionLog:
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
-        self._trails: OrderedDict[str, _Trail] = OrderedDict()
+        self._trails: OrderedDict[str, Trail] = OrderedDict()
 
     def rejected(self, call: Call, error: GatewayError) -> None:
         self._keep(call, "rejected", error.status, error.code, error.message, None)
@@ -60,18 +31,7 @@ class DecisionLog:
     def explain(self, call_id: str) -> dict[str, Any] | None:
         """Where the call went and why, as far as it is remembered; times in seconds."""
         trail = self._trails.get(call_id)
-        if trail is None:
-            return None
-        told = asdict(trail)
-        told["limits"] = [_limit(decision) for decision in trail.limits]
-        told["attempts"] = [_attempt(attempt) for attempt in trail.attempts]
-        told["usage"] = trail.usage and {
-            "prompt_tokens": trail.usage.prompt,
-            "completion_tokens": trail.usage.completion,
-            "cached_tokens": trail.usage.cached,
-            "reasoning_tokens": trail.usage.reasoning,
-        }
-        return told
+        return None if trail is None else told(trail)
 
     def _keep(
         self,
@@ -83,7 +43,7 @@ class DecisionLog:
         end: Settlement | None,
     ) -> None:
         key = call.key
-        self._trails[call.id] = _Trail(
+        self._trails[call.id] = Trail(
             call.id,
             call.client_request_id,
             key.tenant.id,
@@ -97,7 +57,9 @@ class DecisionLog:
             call.queue_wait,
             call.first_byte,
             tuple(call.decisions),
+            call.candidates,
             tuple(call.attempts),
+            call.notes,
             outcome,
             status,
             code,
@@ -112,29 +74,3 @@ class DecisionLog:
 
     def __len__(self) -> int:
         return len(self._trails)
-
-
-def _limit(decision: Decision) -> dict[str, Any]:
-    return {
-        "rule": decision.rule,
-        "allowed": decision.allowed,
-        "limit": decision.limit,
-        "used": decision.limit - decision.remaining,
-        "reset_s": decision.reset_after,
-        "retry_after_s": decision.retry_after,
-    }
-
-
-def _attempt(attempt: Attempt) -> dict[str, Any]:
-    settlement = attempt.settlement
-    return {
-        "endpoint": attempt.endpoint,
-        "started_s": attempt.started,
-        "outcome": settlement.outcome.value,
-        "status": settlement.status,
-        "error_code": settlement.error_code,
-        "reason": settlement.reason,
-        "finish": settlement.finish,
-        "ttft_s": settlement.first_byte,
-        "elapsed_s": settlement.elapsed,
-    }

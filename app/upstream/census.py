@@ -10,6 +10,7 @@ from app.resilience.ejection import Ejection
 from app.resilience.hedge import Hedge
 from app.upstream.catalogue import merged
 from app.upstream.choice import Choice
+from app.upstream.explain import kept_out
 from app.upstream.forecast import unknown
 from app.upstream.plan import DEFAULT_ROUTING
 from app.upstream.pool import ModelPool
@@ -196,8 +197,14 @@ def _choice(model: str, plan: FleetPlan, serving: list[LiveEndpoint]) -> Choice:
         candidates = [endpoint for endpoint in candidates if endpoint.name in preferred]
     refusals = {endpoint: endpoint.catalogue.marked(model) for endpoint in candidates}
     willing = sorted((e for e in candidates if refusals[e] is None), key=rank)
+    strict = routing.strict_preferred
     return Choice(
         groups=tuple(tuple(group) for _, group in groupby(willing, key=rank)),
         spill=plan.spill,
         refusals=frozenset(refusal for refusal in refusals.values() if refusal is not None),
+        left_out=tuple(
+            (e.name, reason)
+            for e in serving
+            if (reason := kept_out(e, model, preferred, strict=strict)) is not None
+        ),
     )

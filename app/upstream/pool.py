@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from typing import TYPE_CHECKING, Any, cast
 
-from app.core.errors import GatewayError, ModelNotFound, NoHealthyEndpoint, Overloaded
-from app.core.failures import EndpointRefused, ModelMissing
+from app.core.errors import GatewayError
 from app.core.guard import Lease
 from app.core.outcome import ABANDONED
 from app.upstream.choice import Choice
-from app.upstream.forecast import LATEST, SOONEST, unknown
+from app.upstream.explain import exclusions
+from app.upstream.forecast import unknown
+from app.upstream.hopeless import hopeless
 from app.upstream.shares import Shares
 from app.upstream.waiting import WaitingRoom
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from app.core.call import Call
     from app.core.clock import Clock, Timer
-    from app.core.failures import EndpointError
     from app.core.ports import Endpoint, Strategy
     from app.resilience.ejection import Ejection
     from app.resilience.hedge import Hedge
@@ -91,13 +92,17 @@ class ModelPool:
         """
         if self.room:
             self.serve()
+        call.candidates = self.choice.candidates
         found = self._take(call, tried)
+        if not self._calm and (out := exclusions(self, tried, found)):
+            call.note(self._clock, "excluded", out)
         if found is not None:
             return found
-        refusal = self._hopeless(tried)
+        refusal = hopeless(self.choice, tried)
         if refusal is not None:
             raise refusal
         self._set_alarm()
+        call.note(self._clock, "waits")
         return await self.room.wait(call, tried)
 
     def enter_now(self, call: Call, tried: Collection[str]) -> Place | None:
@@ -173,6 +178,15 @@ class ModelPool:
     def _pick(self, call: Call, free: Sequence[LiveEndpoint]) -> LiveEndpoint:
         return free[0] if len(free) == 1 else cast("LiveEndpoint", self.strategy.pick(call, free))
 
+    def rehearse(self, call: Call) -> LiveEndpoint | GatewayError | None:
+        """What `enter` would find now: a place, a refusal, or None for a wait; nothing is taken or learnt.
+
+        The strategy picks as a copy of itself; one with a large memory says by `__deepcopy__` how it is copied.
+        """
+        twin = copy.copy(self)
+        twin.strategy = copy.deepcopy(self.strategy)
+        return (None if self.room else twin.choose(call)) or hopeless(self.choice, ())
+
     def view(self) -> dict[str, Any]:
         """Everything an operator may see."""
         return {"endpoints": list(self.choice.names), "queued": self.queued, "panic": self.panic}
@@ -197,19 +211,7 @@ class ModelPool:
         return endpoint, lease
 
     def _offer(self, call: Call, tried: frozenset[str]) -> Place | GatewayError | None:
-        return self._take(call, tried) or self._hopeless(tried)
-
-    def _hopeless(self, tried: Collection[str]) -> GatewayError | None:
-        """Why waiting for room is of no use; None when it is."""
-        left = [endpoint for endpoint in self.endpoints if endpoint.name not in tried]
-        if any(endpoint.available for endpoint in left):
-            return None
-        if not left and not tried and len(self.choice.refusals) == 1:
-            return _agreed(next(iter(self.choice.refusals)))
-        busy = [e.back_in() for e in left if e.reason_unavailable() == "busy"]
-        if busy:
-            return Overloaded(retry_after=_bounded(min(busy)))
-        return NoHealthyEndpoint(retry_after=_bounded(min((e.back_in() for e in left), default=0.0)))
+        return self._take(call, tried) or hopeless(self.choice, tried)
 
     def _set_alarm(self) -> None:
         """Look again when the first of the endpoints that are out for a time comes back."""
@@ -236,16 +238,3 @@ class ModelPool:
 def _stands(endpoint: LiveEndpoint) -> bool:
     """Not down, though it may be full or busy."""
     return endpoint.available or endpoint.reason_unavailable() == "busy"
-
-
-def _bounded(seconds: float) -> float:
-    return min(LATEST, max(SOONEST, seconds))
-
-
-def _agreed(refusal: type[EndpointError]) -> GatewayError:
-    """What all endpoints said of the model before; there is nowhere else to try."""
-    if refusal is ModelMissing:
-        return ModelNotFound(param="model")
-    error = EndpointRefused()
-    error.elsewhere = False
-    return error
