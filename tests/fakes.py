@@ -208,10 +208,14 @@ class Ear:
     def __init__(self) -> None:
         self.rejections: list[GatewayError] = []
         self.attempts: list[tuple[str, Settlement]] = []
+        self.resumes: list[str] = []
         self.settlements: list[Settlement] = []
 
     def rejected(self, call: Call, error: GatewayError) -> None:
         self.rejections.append(error)
+
+    def resumed(self, call: Call, outcome: str) -> None:
+        self.resumes.append(outcome)
 
     def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
         self.attempts.append((endpoint.name, settlement))

@@ -22,6 +22,7 @@ class Model:
     """How one model is offered; `defaults` are body fields used where the caller left them out.
 
     `json_upstream`: whether its JSON answers are asked for as such, or assembled from a stream.
+    `resume`: whether streams that break off are carried on elsewhere.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Model:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     accounting: Literal["exact", "final"] = "exact"
     json_upstream: Literal["json", "stream"] = "json"
+    resume: bool = False
 
 
 class Pools(Protocol):

@@ -82,6 +82,21 @@ class Dispatch:
             failures.append(error)
         return await self._elsewhere(call, model, pool, ending, tried, failures)
 
+    async def resume(
+        self,
+        call: Call,
+        model: Model,
+        pool: Pool,
+        ending: Ending,
+        tried: list[str],
+        failures: list[EndpointError],
+    ) -> StreamExchange | JsonExchange:
+        """An exchange at another endpoint, after `failures` that broke the answer off at those `tried`.
+
+        They cost what any attempt costs; raises as a call does.
+        """
+        return await self._elsewhere(call, model, pool, ending, tried, failures)
+
     async def _elsewhere(
         self,
         call: Call,

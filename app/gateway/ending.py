@@ -35,12 +35,14 @@ class Ending:
     """Owns a call's lease and deadline from admission to settlement."""
 
     __slots__ = (
+        "_broken_off",
         "_clock",
         "_endpoint",
         "_hedge",
         "_ledger",
         "_observer",
         "_pace",
+        "_place",
         "_started",
         "call",
         "deadline",
@@ -64,16 +66,27 @@ class Ending:
         self._observer = observer
         self._pace = pace
         self._clock = clock
+        self._place: Lease | None = None
         self._endpoint: EndpointSpec | None = None
         self._started = 0.0
         self._hedge = False
+        self._broken_off = False
 
     def absorb(self, endpoint: Endpoint, lease: Lease, started: float, *, hedge: bool = False) -> None:
         """From here on the endpoint's lease ends with the call; `started` is monotonic."""
-        self.lease.absorb(lease)
+        self._place = lease
         self._endpoint = endpoint.spec
         self._started = started
         self._hedge = hedge
+
+    def release(self, settlement: Settlement) -> None:
+        """The attempt under way is over, and the call is not: the caller has a part of its answer."""
+        if self._place is None or self._endpoint is None:
+            raise RuntimeError("there is no attempt to end")
+        self._place.settle(settlement)
+        self.attempted(self._endpoint, self._started, settlement, hedge=self._hedge)
+        self._place = self._endpoint = None
+        self._broken_off = True
 
     def attempted(
         self, endpoint: EndpointSpec, started: float, settlement: Settlement, *, hedge: bool = False
@@ -98,6 +111,8 @@ class Ending:
         metered = self.call.metered
         if metered is not None and metered.suspect:
             settlement = replace(settlement, suspect=True)
+        if self._place is not None:
+            self._place.settle(settlement)
         self.lease.settle(settlement)
         if self._endpoint is not None:
             self.attempted(self._endpoint, self._started, settlement, hedge=self._hedge)
@@ -159,8 +174,11 @@ class Ending:
         )
 
     def _at_work_since(self) -> float | None:
-        """When the attempt began that this end cuts short; None when no endpoint is at work on the call."""
-        if self._endpoint is not None:
+        """When the attempt began that this end cuts short; None when no endpoint is at work on the call.
+
+        One that broke off in the midst of its answer is cut short by the end that follows.
+        """
+        if self._endpoint is not None or self._broken_off:
             return self._started
         for attempt in reversed(self.call.attempts):
             if attempt.settlement.reason in _CUT_SHORT:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from app.core.failures import EndpointError, IdleTimeout, StreamBroken, TotalTimeout
 from app.core.outcome import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
+    from app.core.call import Call
     from app.core.clock import Clock
+    from app.core.outcome import Usage, UsageSource
     from app.core.ports import Endpoint
     from app.core.reply import Body
-    from app.gateway.ending import Ending
+    from app.resilience.deadline import Deadline
     from app.wire.reply import JsonAnswer
     from app.wire.stream import StreamReader
 
@@ -40,16 +42,34 @@ async def linger(body: Body) -> None:
         body.close()
 
 
+class End(Protocol):
+    """What an exchange tells how it ended, once; a call's own, or that of a part of it."""
+
+    call: Call
+
+    @property
+    def deadline(self) -> Deadline: ...
+
+    @property
+    def reached(self) -> bool: ...
+
+    def succeed(self, usage: Usage, source: UsageSource, finish: str | None) -> Awaitable[None] | None: ...
+
+    def fail(self, error: EndpointError, usage: Usage, source: UsageSource) -> None: ...
+
+    def abandon(self, usage: Usage, source: UsageSource) -> None: ...
+
+
 class JsonExchange:
     """One chunk, handed over once the row is durable."""
 
     def __init__(self, answer: JsonAnswer) -> None:
         self.headers = {"content-type": "application/json", "content-length": str(len(answer.raw))}
         self._answer = answer
-        self._ending: Ending | None = None
+        self._ending: End | None = None
         self._sent = False
 
-    def begin(self, ending: Ending) -> None:
+    def begin(self, ending: End) -> None:
         self._ending = ending
 
     async def read(self) -> bytes:
@@ -88,11 +108,11 @@ class StreamExchange:
         self._endpoint = endpoint
         self._idle = idle
         self._clock = clock
-        self._ending: Ending | None = None
+        self._ending: End | None = None
         self._heard = clock.monotonic()
         self._over = False
 
-    def begin(self, ending: Ending) -> None:
+    def begin(self, ending: End) -> None:
         self._ending = ending
         self._deadline = ending.deadline
         self._deadline.watch(self._idle, IdleTimeout)
@@ -112,14 +132,12 @@ class StreamExchange:
                 self._heard = endpoint.progressed_at = now = self._clock.monotonic()
                 deadline.touch(now)
                 out = reader.feed(chunk)
-                if reader.error is not None:
-                    raise StreamBroken(reason="in_band")
                 if out:
                     return out
             return await self._finish()
         except EndpointError as error:
             broken = error if isinstance(error, StreamBroken) else StreamBroken(reason=error.reason)
-            self._fail(broken)
+            self.fail(broken)
             raise broken from error
         except asyncio.CancelledError:
             over = deadline.verdict()
@@ -127,13 +145,15 @@ class StreamExchange:
                 raise
             if isinstance(over, IdleTimeout) and endpoint.progressed_at > self._heard:
                 over.outcome = Outcome.IGNORED
-            self._fail(over)
+            self.fail(over)
             raise over from None
 
     async def _finish(self) -> bytes:
         self._over = True
         reader = self._reader
         if not reader.complete:
+            if reader.error is not None:
+                raise StreamBroken(reason="in_band")
             aborted = reader.finish == "abort"
             raise StreamBroken(reason="abort" if aborted else "unfinished", draining=aborted)
         durable = None
@@ -144,7 +164,8 @@ class StreamExchange:
             await durable
         return reader.end()
 
-    def _fail(self, error: EndpointError) -> None:
+    def fail(self, error: EndpointError) -> None:
+        """The stream is of no use any more; the call's end hears of it."""
         self._over = True
         self._body.close()
         ending = self._ending

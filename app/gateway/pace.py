@@ -43,6 +43,8 @@ class Pace:
             return
         began = call.attempts[-1].started if call.attempts else 0.0
         first = (settlement.first_byte or 0.0) - began if call.streams else 0.0
+        if first < 0:  # a stream that was carried on: its first byte came of an earlier attempt
+            return
         generating = settlement.elapsed - began - first
         if generating <= 0:
             return

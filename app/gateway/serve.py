@@ -11,6 +11,8 @@ from app.core.guard import Lease
 from app.core.outcome import ABANDONED, Outcome, Settlement
 from app.core.reply import Reply
 from app.gateway.ending import Ending
+from app.gateway.exchange import StreamExchange
+from app.gateway.resuming import Resuming
 from app.resilience.deadline import Deadline
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from app.core.ports import Ledger, Observer
     from app.gateway.catalog import Catalog, Model
     from app.gateway.dispatch import Dispatch
-    from app.gateway.exchange import JsonExchange, StreamExchange
+    from app.gateway.exchange import JsonExchange
     from app.gateway.pace import Pace
     from app.resilience.deadline import TimeoutOptions
 
@@ -98,19 +100,30 @@ class Gateway:
         )
         return call.deadline
 
-    async def _dispatched(self, call: Call, model: Model, ending: Ending) -> StreamExchange | JsonExchange:
+    async def _dispatched(
+        self, call: Call, model: Model, ending: Ending
+    ) -> StreamExchange | JsonExchange | Resuming:
         try:
-            return await self._dispatch(call, model, self.catalog.pool(model), ending)
+            return await self._answered(call, model, ending)
         except UNSERVED as error:
             last: GatewayError = error
         for fallback in self.catalog.fallbacks(model, call.key):
             call.target = call.model = fallback.name
             call.note(self._clock, "fallback", fallback.name)
             try:
-                return await self._dispatch(call, fallback, self.catalog.pool(fallback), ending)
+                return await self._answered(call, fallback, ending)
             except UNSERVED as error:
                 last = error
         raise last
+
+    async def _answered(
+        self, call: Call, model: Model, ending: Ending
+    ) -> StreamExchange | JsonExchange | Resuming:
+        pool = self.catalog.pool(model)
+        exchange = await self._dispatch(call, model, pool, ending)
+        if model.resume and isinstance(exchange, StreamExchange):
+            return Resuming(exchange, call, model, pool, self._dispatch, self._observer)
+        return exchange
 
 
 def _refusal(call: Call, error: BaseException) -> GatewayError:

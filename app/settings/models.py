@@ -14,6 +14,7 @@ class ModelOptions(Overrides, frozen=True, extra="forbid"):
     """`defaults` are body fields used where the caller left them out.
 
     `accounting`: exact reads running usage off every event, final only the engine's last word.
+    `resume`: streams that an endpoint breaks off are carried on by another, where that can be done right.
     `json_upstream`: stream asks for JSON answers as streams, whose tokens are known at every moment.
     """
 
@@ -25,4 +26,5 @@ class ModelOptions(Overrides, frozen=True, extra="forbid"):
     defaults: dict[str, Any] = Field(default_factory=dict)
     accounting: Literal["exact", "final"] = "exact"
     json_upstream: Literal["json", "stream"] = "json"
+    resume: bool = False
     price: Price | None = None

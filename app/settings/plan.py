@@ -40,6 +40,7 @@ def offered(settings: Settings) -> dict[str, Model]:
             defaults=model.defaults,
             accounting=model.accounting,
             json_upstream=model.json_upstream,
+            resume=model.resume,
         )
         for name, model in settings.models.items()
     }

@@ -118,6 +118,9 @@ def _counters(calls: CallMetrics) -> Iterator[Metric]:
     yield counter("retries", "Attempts made again elsewhere.", ("reason",), calls.retries)
     yield counter("stream_interruptions", "Streams broken off.", endpoint, calls.interruptions)
     yield counter(
+        "stream_resumes", "Streams broken off, by what followed.", ("model", "outcome"), calls.resumes
+    )
+    yield counter(
         "breaker_transitions", "Changes of a breaker's state.", ("endpoint", "to"), calls.breaker_transitions
     )
     yield counter(

@@ -50,6 +50,7 @@ class CallMetrics:
         self.attempts: Counts = defaultdict(int)
         self.retries: Counts = defaultdict(int)
         self.interruptions: Counts = defaultdict(int)
+        self.resumes: Counts = defaultdict(int)
         self.breaker_transitions: Counts = defaultdict(int)
         self.suspect_usage: Counts = defaultdict(int)
         self.tokens: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 5)
@@ -71,6 +72,9 @@ class CallMetrics:
         broken = settlement.error_code is not None and settlement.status != 499
         if broken and call.streams and call.first_byte is not None:
             self.interruptions[endpoint.name, reason] += 1
+
+    def resumed(self, call: Call, outcome: str) -> None:
+        self.resumes[self._model(call), outcome] += 1
 
     def settled(self, call: Call, settlement: Settlement) -> None:
         surface, model, endpoint = call.surface.name, self._model(call), call.endpoint or "none"

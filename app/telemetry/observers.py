@@ -22,8 +22,8 @@ DELAY = 0.05
 """Seconds that news wait at most."""
 
 _MANY = 64
-_EVENTS = ("rejected", "attempted", "settled", "closed")
-_REJECTED, _ATTEMPTED, _SETTLED, _CLOSED = range(4)
+_EVENTS = ("rejected", "attempted", "settled", "closed", "resumed")
+_REJECTED, _ATTEMPTED, _SETTLED, _CLOSED, _RESUMED = range(5)
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,9 @@ class Observers:
 
     def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
         self._note(_ATTEMPTED, (call, endpoint, settlement))
+
+    def resumed(self, call: Call, outcome: str) -> None:
+        self._note(_RESUMED, (call, outcome))
 
     def settled(self, call: Call, settlement: Settlement) -> None:
         self._note(_SETTLED, (call, settlement))
