@@ -80,7 +80,7 @@ def chat_request(instance: Instance, body: dict[str, Any], rank: str | None = No
         body=body,
         sampling=wishes,
         prompt=prompt,
-        script=_script(instance, body, prompt, choice),
+        script=instance.replies.continued(_script(instance, body, prompt, choice), prompt.said),
         refusal=engine_refusal(body, options, rank, logprobs),
         streams=streams,
         usage_chunk=usage_chunk,
@@ -192,7 +192,13 @@ def _prompt(instance: Instance, body: dict[str, Any], choice: str) -> Prompt:
             raise bad_request(f"{instance.options.model} is not a multimodal model")
         check_text(instance, content_of(message))
     thinking = (body.get("chat_template_kwargs") or {}).get("enable_thinking") is not False
-    conversation = Conversation(messages, body.get("tools") or [], thinking, body.get("cache_salt") or "")
+    conversation = Conversation(
+        messages,
+        body.get("tools") or [],
+        thinking,
+        body.get("cache_salt") or "",
+        continued=bool(body.get("continue_final_message")),
+    )
     prompt = render(instance.tokenizer, conversation)
     check_length(instance, prompt)
     return prompt

@@ -21,6 +21,8 @@ class Prompt:
     text: str
     salt: str = ""
     thinking: bool = True
+    said: str = ""
+    """How the reply begins, where the request says so."""
 
     @property
     def count(self) -> int:
@@ -47,6 +49,8 @@ class Conversation:
     salt: str = ""
     answered: bool = True
     """Whether the head of an answer follows the messages."""
+    continued: bool = False
+    """Whether the last message is left open: the reply goes on with it."""
 
 
 def render(tokenizer: Tokenizer, conversation: Conversation) -> Prompt:
@@ -57,17 +61,20 @@ def render(tokenizer: Tokenizer, conversation: Conversation) -> Prompt:
         tokens += encode("</tool_call>") * _TOOLS_PREAMBLE
         for tool in conversation.tools:
             tokens += encode(json.dumps(tool, ensure_ascii=False, separators=(",", ":")))
-    text = ""
+    texts = ["", ""]
     for message in conversation.messages:
-        text = content_of(message)
+        texts.append(content_of(message))
         tokens += encode("<|im_start|>") + encode(str(message.get("role", "user"))) + encode("\n")
-        tokens += encode(text)
+        tokens += encode(texts[-1])
         tokens += encode("<|im_end|>\n")
+    if conversation.continued:
+        del tokens[-len(encode("<|im_end|>\n")) :]
+        return Prompt(tuple(tokens), texts[-2], conversation.salt, conversation.thinking, texts[-1])
     if conversation.answered:
         tokens += encode("<|im_start|>assistant\n")
     if not conversation.thinking:
         tokens += encode(_NO_THINKING)
-    return Prompt(tuple(tokens), text, conversation.salt, conversation.thinking)
+    return Prompt(tuple(tokens), texts[-1], conversation.salt, conversation.thinking)
 
 
 def content_of(message: dict[str, Any]) -> str:

@@ -57,6 +57,7 @@ def test_a_row_shows_only_what_it_says():
         "strict_preferred": False,
         "accounting": "exact",
         "json_upstream": "json",
+        "resume": False,
     }
 
 

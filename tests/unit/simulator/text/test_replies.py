@@ -56,3 +56,53 @@ def test_a_completion_goes_on_after_hello():
     assert text(REPLIES.completion("count to ten")).startswith("1 2")
     assert len(REPLIES.completion("9 tokens").tokens) == 9
     assert text(REPLIES.completion("weather")).startswith("Hello")
+
+
+def played(script, at_most: int = 200) -> list:
+    tokens = []
+    for token in script.play():
+        tokens.append(token)
+        if token is END or len(tokens) == at_most:
+            return tokens
+    return tokens
+
+
+def raw(tokens) -> bytes:
+    return b"".join(token.raw for token in tokens)
+
+
+@pytest.mark.parametrize("prompt", ["hello", "short", "unicode", "count", "think", "9 tokens"])
+def test_reply_goes_on_after_any_part_of_it(prompt):
+    script = REPLIES.chat(prompt, tools=False)
+    whole = raw(script.tokens).decode()
+    for size in range(len(whole) + 1):
+        rest = played(REPLIES.continued(script, whole[:size]))
+        assert raw(rest).decode() == whole[size:]
+        assert rest[-1] is END
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Say hello", "be short", "count", "unicode", "8 tokens please: ", "no keyword"]
+)
+def test_text_goes_on_after_any_part_of_it(prompt):
+    whole = raw(REPLIES.completion(prompt).tokens).decode()
+    for size in range(len(whole) + 1):
+        rest = played(REPLIES.completion(prompt + whole[:size]))
+        assert raw(rest).decode() == whole[size:]
+        assert rest[-1] is END
+
+
+def test_endless_reply_goes_on_in_the_midst_of_a_round():
+    script = REPLIES.chat("forever", tools=False)
+    assert raw(played(REPLIES.continued(script, "and onand o"), 3)) == b"nand on"
+    assert raw(played(REPLIES.continued(script, "and on"), 3)) == b"and onand"
+
+
+def test_tokens_that_were_said_are_not_said_again():
+    script = REPLIES.chat("9 tokens", tools=False)
+    assert len(played(REPLIES.continued(script, "and onand"))) == 9 - 3
+
+
+def test_beginning_of_something_else_is_answered_in_full():
+    script = REPLIES.chat("short", tools=False)
+    assert REPLIES.continued(script, "Sure: ") is script

@@ -62,3 +62,11 @@ def test_a_block_depends_on_all_before_it():
     )
     assert first[0] != second[0]
     assert first == render(TOKENIZER, Conversation([user("hello")])).blocks(4)
+
+
+def test_continued_message_is_left_open():
+    messages = [user("hello"), {"role": "assistant", "content": "Hel"}]
+    prompt = render(TOKENIZER, Conversation(messages, continued=True))
+    assert (prompt.text, prompt.said) == ("hello", "Hel")
+    # The head of the answer was there before: what is new is what was said.
+    assert prompt.count == count(user("hello")) + len(TOKENIZER.encode("Hel"))
