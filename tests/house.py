@@ -83,6 +83,24 @@ class Refusing:
         self._socket.close()
 
 
+class BlackHole:
+    """An endpoint whose port takes no connection and refuses none: its queue of them is full."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self._socket.listen(0)
+        self._fillers = [socket.socket() for _ in range(2)]
+        for filler in self._fillers:
+            filler.setblocking(False)
+            filler.connect_ex(self._socket.getsockname())
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def close(self) -> None:
+        for each in (self._socket, *self._fillers):
+            each.close()
+
+
 @dataclass
 class Gateway:
     """A running house, its caller's key and its endpoints."""

@@ -84,7 +84,11 @@ class ControlPlane:
                     return response.status_code, await _read(response)
         except (TotalTimeout, httpx.TimeoutException) as error:
             raise UnansweredError("timeout") from error
-        except (httpx.NetworkError, OSError) as error:
+        except (
+            httpx.NetworkError,
+            OSError,
+            ValueError,
+        ) as error:  # a name without an address is a ValueError
             raise UnansweredError("connect") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise UnansweredError("bad") from error

@@ -38,8 +38,8 @@ class LiveEndpoint:
     """Implements core.ports.Endpoint; lives as long as its url stands in the plan.
 
     `on_free` hears of every freed place, `on_change` of each change that lets calls in or keeps them
-    out, with one word: a breaker's state, up, down, draining, busy, drained, resumed, models, asleep,
-    awake, stuck, paused; and of silent and suspected, which keep nobody out. `on_conduct` hears of an
+    out, with one word: a breaker's state, up, down, draining, busy, drained, resumed, models, refusing,
+    asleep, awake, stuck, paused; and of silent and suspected, which keep nobody out. `on_conduct` hears of an
     offence as soon as one shows, and of None when it is time to compare it with its peers.
     `steady` is True while nothing at all speaks against the endpoint, so that routing need not ask.
     """
@@ -148,7 +148,7 @@ class LiveEndpoint:
             self._changed("busy")
         elif isinstance(error, EndpointRefused | ModelMissing):
             self.catalogue.mark(call.target or call.model, error, self._clock.monotonic())
-            self._changed("models")
+            self._changed("models" if isinstance(error, ModelMissing) else "refusing")
         elif isinstance(error, FirstByteTimeout | IdleTimeout):
             self.suspect("suspected")
         if error.draining and self.standing.engine_drains():

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ALARMING = frozenset({"open", "down", "draining", "asleep", "stuck", "paused"})
+ALARMING = frozenset({"open", "down", "draining", "asleep", "stuck", "paused", "refusing"})
 UNTOLD = frozenset({"busy", "silent", "suspected"})
 """Too frequent for the log."""
 
@@ -190,7 +190,7 @@ class Fleet:
     def _changed(self, endpoint: LiveEndpoint, word: str) -> None:
         if endpoint.standing.leaving:
             return
-        if word == "models":
+        if word in ("models", "refusing"):
             self._census.take(self.plan, self._endpoints.values())
         self._tell(endpoint, word)
         self._census.serve(endpoint.name)

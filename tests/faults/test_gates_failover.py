@@ -62,7 +62,7 @@ async def test_every_call_succeeds_before_the_first_probe_has_told_who_lives():
         endpoint.close()
 
 
-async def test_all_refusing_is_a_quick_503_that_may_be_retried():
+async def test_u01_u52_all_refusing_is_a_quick_503_that_may_be_retried():
     refusing = [Refusing() for _ in range(2)]
     async with running(refusing, model_config={"tiny": {}}) as gateway:
         async with asyncio.timeout(1):
@@ -76,7 +76,7 @@ async def test_all_refusing_is_a_quick_503_that_may_be_retried():
         endpoint.close()
 
 
-async def test_endpoint_that_hangs_is_seen_by_five_calls_at_most():
+async def test_u03_endpoint_that_hangs_is_seen_by_five_calls_at_most():
     """Sixteen callers, least_load: the silent one fills up to its share and is left alone once it is open."""
     hanging = Simulator(**QUICK)
     hanging.faults.add("silent", count=None)
@@ -97,7 +97,7 @@ async def test_endpoint_that_hangs_is_seen_by_five_calls_at_most():
         assert seen == {200: 600 - chats(hanging), 504: chats(hanging)}
 
 
-async def test_endpoint_that_answers_500_is_seen_by_five_calls_at_most():
+async def test_u28_endpoint_that_answers_500_is_seen_by_five_calls_at_most():
     broken = Simulator(**QUICK)
     broken.faults.add("plain_500", count=None)
     async with running([broken, Simulator(**QUICK)], resilience=PATIENT) as gateway:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import closing
 
 import pytest
 
 from app.core.failures import BadUpstream, ClosedEarly, ConnectFailed, ConnectTimeout, StreamBroken
 from tests.faults import behaviours as up
 from tests.faults.behaviours import ANSWER, END, EVENT, JSON, OK, SSE, chunk, saying, whole
+from tests.house import BlackHole
 
 
 async def test_u01_refused_connection_is_a_connect_failure(rig):
@@ -21,13 +23,8 @@ async def test_u01_refused_connection_is_a_connect_failure(rig):
 
 
 async def test_u02_black_hole_is_a_connect_timeout_and_no_longer(rig):
-    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for filler in (first, second):
-            filler.setblocking(False)
-            filler.connect_ex(listener.getsockname())
-        rig.aim(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    with closing(BlackHole()) as hole:
+        rig.aim(hole.url)
         started = asyncio.get_running_loop().time()
         with pytest.raises(ConnectTimeout):
             await rig.send(connect=0.1)

@@ -14,17 +14,23 @@ BUSY = fails(503, "Service Unavailable")
 MISSING = fails(404, "NotFoundError", param="model")
 
 ENDINGS = {
-    "5xx on every attempt": (fails(500), 502, "upstream_error", "server_error", False),
-    "garbage": (says(b"<html>"), 502, "bad_upstream", "server_error", False),
-    "redirect": (says(b"", 307, location="http://127.0.0.1:1/"), 502, "bad_upstream", "server_error", False),
-    "401": (says(b'{"error":"Unauthorized"}', 401), 502, "bad_upstream", "server_error", False),
-    "403": (fails(403), 502, "bad_upstream", "server_error", False),
-    "model missing everywhere": (MISSING, 404, "model_not_found", "invalid_request_error", None),
-    "refused": (REFUSED, 503, "no_healthy_endpoint", "server_error", True),
-    "closed": (CLOSED, 502, "upstream_error", "server_error", False),
-    "busy": (BUSY, 503, "overloaded", "overloaded_error", True),
-    "429": (fails(429, "RateLimitError", retry_after="7"), 503, "overloaded", "overloaded_error", True),
-    "silent": (SILENT, 504, "upstream_total_timeout", "server_error", False),
+    "u28 5xx on every attempt": (fails(500), 502, "upstream_error", "server_error", False),
+    "u35 garbage": (says(b"<html>"), 502, "bad_upstream", "server_error", False),
+    "u23 redirect": (
+        says(b"", 307, location="http://127.0.0.1:1/"),
+        502,
+        "bad_upstream",
+        "server_error",
+        False,
+    ),
+    "u33 401": (says(b'{"error":"Unauthorized"}', 401), 502, "bad_upstream", "server_error", False),
+    "u33 403": (fails(403), 502, "bad_upstream", "server_error", False),
+    "u34 model missing everywhere": (MISSING, 404, "model_not_found", "invalid_request_error", None),
+    "u01 refused": (REFUSED, 503, "no_healthy_endpoint", "server_error", True),
+    "u18 closed": (CLOSED, 502, "upstream_error", "server_error", False),
+    "u30 busy": (BUSY, 503, "overloaded", "overloaded_error", True),
+    "u31 429": (fails(429, "RateLimitError", retry_after="7"), 503, "overloaded", "overloaded_error", True),
+    "u03 silent": (SILENT, 504, "upstream_total_timeout", "server_error", False),
 }
 
 
@@ -46,7 +52,7 @@ def assert_shape(reply):
 @pytest.mark.parametrize("name", ENDINGS)
 async def test_ending_has_the_status_code_and_advice_it_should(kind, name):
     act, status, code, type_, again = ENDINGS[name]
-    short = {"timeouts": {"total": 0.3}} if name == "silent" else {}
+    short = {"timeouts": {"total": 0.3}} if name == "u03 silent" else {}
     async with scripted(kind, act, act, resilience=short) as (gateway, _):
         reply = await gateway.ask("a secret prompt")
         error = assert_shape(reply)
@@ -55,14 +61,14 @@ async def test_ending_has_the_status_code_and_advice_it_should(kind, name):
         assert reply.headers.get("x-should-retry") == (None if again is None else str(again).lower())
         assert ("retry-after" in reply.headers) == (again is True)
         row = await gateway.row()
-        assert row.state == ("settled" if name == "silent" else "void")
+        assert row.state == ("settled" if name == "u03 silent" else "void")
         assert (row.status, row.error_code) == (status, code)
 
 
 @pytest.mark.parametrize("name", ENDINGS)
 async def test_stream_that_never_began_ends_like_a_whole_answer(kind, name):
     act, status, code, _, _ = ENDINGS[name]
-    code = "upstream_first_byte_timeout" if name == "silent" else code
+    code = "upstream_first_byte_timeout" if name == "u03 silent" else code
     short = {"timeouts": {"first_byte": 0.3}}
     async with scripted(kind, act, act, resilience=short) as (gateway, _):
         reply = await gateway.ask(stream=True)

@@ -30,7 +30,19 @@ def kind(request):
         says(b"<html>", 302, location="http://127.0.0.1:1/"),
         says(b"not json", 200),
     ],
-    ids=["refused", "closed", "busy", "429", "503", "500", "401", "403", "404", "redirect", "garbage"],
+    ids=[
+        "u01 refused",
+        "u18 closed",
+        "u30 busy",
+        "u31 429",
+        "u30 503",
+        "u28 500",
+        "u33 401",
+        "u33 403",
+        "u34 404",
+        "u23 redirect",
+        "u35 garbage",
+    ],
 )
 async def test_another_endpoint_answers_for_the_one_that_fails(kind, bad, stream):
     good = STREAMS if stream else ANSWERS
@@ -46,7 +58,7 @@ async def test_another_endpoint_answers_for_the_one_that_fails(kind, bad, stream
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("status", [400, 413, 422])
-async def test_callers_own_mistake_is_asked_once_and_passed_on(kind, status, stream):
+async def test_u32_callers_own_mistake_is_asked_once_and_passed_on(kind, status, stream):
     refusal = fails(status, "BadRequestError", "too hot", "temperature")
     async with scripted(kind, refusal, refusal) as (gateway, endpoints):
         reply = await gateway.ask(stream=stream)
@@ -92,7 +104,7 @@ async def test_free_failures_end_only_with_the_fleet(kind):
         assert [len(endpoint.asked) for endpoint in endpoints] == [1, 1, 1, 1, 1]
 
 
-async def test_retries_stop_when_their_budget_is_spent(kind):
+async def test_u28_retries_stop_when_their_budget_is_spent(kind):
     """Three a second may be saved up for ten seconds; beyond that a storm of 500s is not doubled."""
     deaf = {"breaker": {"minimum_calls": 1000, "sliding_window_size": 1000}}
     async with scripted(kind, *[fails(500)] * 2, resilience=deaf) as (gateway, endpoints):
@@ -121,7 +133,7 @@ async def test_callers_bytes_never_go_to_two_endpoints_with_different_contents(k
         assert first.asked[0][0]["x-request-id"] == second.asked[0][0]["x-request-id"]
 
 
-async def test_endpoint_whose_model_is_gone_is_left_out_until_it_lists_it_again(kind):
+async def test_u34_endpoint_whose_model_is_gone_is_left_out_until_it_lists_it_again(kind):
     gone = fails(404, "NotFoundError", param="model")
     async with scripted(kind, gone, ANSWERS) as (gateway, (first, second)):
         for _ in range(4):

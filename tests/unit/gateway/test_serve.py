@@ -270,6 +270,25 @@ async def test_silence_before_the_first_event_is_a_first_byte_timeout():
     rig.assert_quiet()
 
 
+async def test_a_stream_s_head_is_no_progress():
+    """vLLM sends it before it has scheduled anything: an engine that hangs behind it is to blame."""
+    rig = Rig("a", a=[(200, SSE, [asyncio.Event()])])
+    send, arrives = rig.transport.send, asyncio.Event()
+
+    async def later(*asked):
+        await arrives.wait()
+        return await send(*asked)
+
+    rig.transport.send = later
+    task = asyncio.ensure_future(rig.call(streams=True))
+    await rig.clock.run(1)
+    arrives.set()
+    await rig.clock.run(4)
+    with pytest.raises(FirstByteTimeout):
+        await task
+    assert rig.pool["a"].settlements[0].outcome is Outcome.FAILURE
+
+
 async def test_a_slow_endpoint_that_moves_for_others_is_not_blamed():
     rig = Rig("a", a=[(200, SSE, [asyncio.Event()])])
     task = asyncio.ensure_future(rig.call(streams=True))
@@ -361,6 +380,28 @@ async def test_a_refused_call_takes_nothing_and_has_no_row():
         await rig.call()
     assert (rig.ledger.opened, rig.ledger.rows, rig.transport.asked) == ([], {}, [])
     assert rig.ear.rejections == [rig.guard.refusal]
+
+
+async def test_a_bug_in_a_guard_is_told_as_the_500_that_the_caller_gets():
+    rig = Rig("a", a=[(200, JSON, [answer()])])
+    rig.guard.refusal = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        await rig.call()
+    assert [error.status for error in rig.ear.rejections] == [500]
+
+
+@pytest.mark.parametrize("stopped", [None, CallerGone(), ShuttingDown()], ids=["gone", "left", "draining"])
+async def test_a_call_that_ends_while_its_limits_are_asked_is_told_too(stopped):
+    rig = Rig("a", a=[(200, JSON, [answer()])])
+    rig.guard.admit = lambda call: asyncio.Event().wait()
+    task = asyncio.ensure_future(rig.call())
+    await settle()
+    rig.made.stopped = stopped
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (told,) = rig.ear.rejections
+    assert told is stopped if stopped else isinstance(told, CallerGone)
 
 
 async def test_no_new_call_is_admitted_while_the_ledger_is_overdue():

@@ -136,6 +136,15 @@ async def test_missing_tls_files_are_a_failure_of_that_endpoint(clock: FakeClock
     assert failure.value.reason == "connect"
 
 
+async def test_a_name_without_an_address_is_a_failure_of_that_endpoint(clock: FakeClock):
+    def resolves_to_nothing(request: httpx.Request) -> httpx.Response:
+        raise ValueError("second argument (exceptions) must be a non-empty sequence")
+
+    with pytest.raises(UnansweredError) as failure:
+        await answering(clock, resolves_to_nothing).ask(spec("a"), "/health", 5.0)
+    assert failure.value.reason == "connect"
+
+
 async def test_endpoints_share_a_client_for_each_tls_setting(clock: FakeClock):
     opened = []
 

@@ -147,9 +147,9 @@ def test_an_answer_ends_the_doubling_of_busy_pauses(endpoint: LiveEndpoint, cloc
     assert endpoint.back_in() == 1.0
 
 
-@pytest.mark.parametrize("error", [EndpointRefused(), ModelMissing()])
+@pytest.mark.parametrize(("error", "word"), [(EndpointRefused(), "refusing"), (ModelMissing(), "models")])
 def test_a_refused_model_is_marked_at_this_endpoint_only_for_that_model(
-    endpoint: LiveEndpoint, error, heard: list[str]
+    endpoint: LiveEndpoint, error, word: str, heard: list[str]
 ):
     call = make_call("alias")
     call.target = "m"
@@ -157,7 +157,7 @@ def test_a_refused_model_is_marked_at_this_endpoint_only_for_that_model(
     assert endpoint.catalogue.marked("m") is type(error)
     assert endpoint.catalogue.marked("alias") is None
     assert endpoint.available
-    assert heard == ["models"]
+    assert heard == [word]
 
 
 def test_a_call_without_a_target_marks_the_name_it_used(endpoint: LiveEndpoint):
