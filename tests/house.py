@@ -250,8 +250,9 @@ async def running(
         finally:
             await gateway.aclose()
         await quiet(gateway)
-    assert witness.leaked(secrets_of(tree) | {gateway.key}) == []
-    assert bugs or witness.tracebacks == []
+    leaked = witness.leaked(secrets_of(tree) | {gateway.key})
+    assert not leaked, f"a secret in the log: {leaked}"
+    assert bugs or not witness.tracebacks, f"a traceback in the log: {witness.tracebacks}"
     await until(lambda: len(asyncio.all_tasks()) <= before[1])
     if open_files() > before[0]:
         gc.collect()
@@ -318,7 +319,8 @@ async def quiet(gateway: Gateway) -> None:
     async for row in house.storage.reports.export():
         assert row.state != "open", f"open for ever: {row}"
         rows += row.gateway == house.storage.ledger._entries._gateway
-    assert gateway.witness.contradictions(house, house.metrics.exposition().decode(), rows) == []
+    found = gateway.witness.contradictions(house, house.metrics.exposition().decode(), rows)
+    assert not found, f"contradictions: {found}"
 
 
 def unquiet(gateway: Gateway) -> list[str]:
