@@ -181,6 +181,7 @@ def misbehaving(chat: Behaviour) -> FaultServer:
             "/v1/models": saying(whole(models)),
             "/health": saying(whole(b"")),
             "/metrics": saying(whole(b"")),
+            "/is_paused": saying(whole(b"{}", b"404 no")),
         }
     )
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 KEPT = 64
 """First events remembered of an interval: more make the median no better."""
 
+NOT_YET = -1.0
+
 
 class Tally:
     """Calls that ended, those of them that failed, and seconds to first events, of one interval."""
@@ -51,7 +53,7 @@ class Conduct:
         """Forget how calls went; relapses are remembered."""
         self._row = 0
         self._before, self._now = Tally(), Tally()
-        self._turn_at = 0.0
+        self._turn_at = NOT_YET
 
     @property
     def calls(self) -> int:
@@ -102,8 +104,12 @@ class Conduct:
             self._on_look("relapses")
 
     def _turn(self, now: float) -> None:
-        first, self._turn_at = not self._turn_at, now + self.options.interval
-        if not first:
+        due, self._turn_at = self._turn_at, now + self.options.interval
+        if due < 0:
+            return
+        if now >= due + self.options.interval:
+            self._before, self._now = Tally(), Tally()
+        else:
             self._on_look(None)
             self._before, self._now = self._now, Tally()
 

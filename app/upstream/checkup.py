@@ -53,7 +53,7 @@ class Checkup:
             self._fail(started)
         endpoint = self._endpoint
         settled = endpoint.standing.health == "up" and endpoint.breaker.state == "closed"
-        doubtful = endpoint.standing.draining or endpoint.questionable
+        doubtful = endpoint.standing.draining or endpoint.standing.questionable
         if settled and endpoint.catalogue.known and not doubtful:
             return self._options.interval
         pace, enough = self._options.interval_down, self._options.healthy_after
@@ -101,7 +101,7 @@ class Checkup:
 
     async def _look_closer(self, started: float) -> None:
         """At one that is doubted; one that is silent gets a visit's time for its own metrics to speak."""
-        endpoint, suspicion = self._endpoint, self._endpoint.suspicion
+        endpoint, suspicion = self._endpoint, self._endpoint.standing.suspicion
         if endpoint.standing.asleep:
             return
         if suspicion.refuted(endpoint.progressed_at):
@@ -123,10 +123,12 @@ class Checkup:
             endpoint.completed()
         elif endpoint.progressed_at > started:
             endpoint.clear()
-        elif completes is not None and (endpoint.suspicion.since is not None or endpoint.standing.seized):
+        elif completes is not None and (
+            endpoint.standing.suspicion.since is not None or endpoint.standing.seized
+        ):
             endpoint.seize("paused" if await self._trial.paused() else "stuck")
         else:
-            endpoint.suspicion.ends()
+            endpoint.standing.suspicion.ends()
 
     def _doubted(self) -> bool:
         endpoint = self._endpoint

@@ -18,7 +18,6 @@ from app.upstream.latency import Latency
 from app.upstream.row import row
 from app.upstream.scraped import NOTHING, Scraped
 from app.upstream.standing import Standing
-from app.upstream.suspicion import Suspicion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,16 +62,14 @@ class LiveEndpoint:
         self.last_error: str | None = None
         self.catalogue = Catalogue(spec.models)
         self.standing = Standing(clock, Busy(clock, jitter))
-        self.suspicion = Suspicion(clock)
         self.conduct = Conduct(resilience.ejection, lambda offence: on_conduct(self, offence))
         self.penalty = Penalty(resilience.ejection, jitter)
         self.ramp = Ramp(clock, self._weigh)
         self.weight: float = spec.weight
         self._clock = clock
-        self._on_free = on_free
         self._on_change = on_change
         self._scraped = NOTHING
-        self.bulkhead = Bulkhead(resilience.bulkhead, self._freed)
+        self.bulkhead = Bulkhead(resilience.bulkhead, lambda: on_free(self))
         self._latency = Latency(clock, self.standing.busy.answered, self.conduct, self.bulkhead)
         self.breaker = Breaker(spec.name, resilience.breaker, clock, self._breaker_changed)
         self.gates: Sequence[Gate] = (self.bulkhead, self._latency, self.breaker)
@@ -114,12 +111,6 @@ class LiveEndpoint:
     def scraped(self) -> Scraped:
         """The engine's own figures; all None once they are stale."""
         return self._scraped if self._clock.monotonic() < self._scraped.stale_at else NOTHING
-
-    @property
-    def questionable(self) -> bool:
-        """Whether it sleeps, or is or may be stuck."""
-        standing = self.standing
-        return self.suspicion.since is not None or standing.seized is not None or standing.asleep
 
     def reason_unavailable(self) -> str | None:
         """Why routing may not pick it, as one word; a full bulkhead is no reason, calls wait for that."""
@@ -174,7 +165,7 @@ class LiveEndpoint:
 
     def suspect(self, word: Literal["silent", "suspected"]) -> None:
         """It may be stuck; `silent` is the weaker word, its own metrics are asked first."""
-        if self.standing.seized is None and self.suspicion.arises():
+        if self.standing.seized is None and self.standing.suspicion.arises():
             self._on_change(self, word)
 
     def seize(self, how: Seizure) -> None:
@@ -186,7 +177,7 @@ class LiveEndpoint:
 
     def clear(self) -> None:
         """The engine works: no suspicion is left, and what it was out for is over."""
-        self.suspicion.ends()
+        self.standing.suspicion.ends()
         if self.standing.engine_serves():
             self.recover()
             self._changed("up")
@@ -200,19 +191,21 @@ class LiveEndpoint:
             if not asleep:
                 self.recover()
             self._changed("asleep" if asleep else "awake")
-        elif self.ramp.share == 1.0 and scraped.renewed(before, self._clock.time() - self._slow_start):
+        elif self.ramp.share == 1.0 and scraped.renewed(
+            before, self._clock.time() - self.resilience.ejection.slow_start
+        ):
             self.recover()
         if scraped is NOTHING:
             return
-        if self.suspicion.compare(before, scraped):
+        if self.standing.suspicion.compare(before, scraped):
             self.clear()
-        elif self.suspicion.confirmed(self.progressed_at):
+        elif self.standing.suspicion.confirmed(self.progressed_at):
             self.suspect("suspected")
 
     def recover(self) -> None:
         """It is back after having been out: it starts slowly, and its conduct of before does not count."""
         self.conduct.clear()
-        self.ramp.begin(self._slow_start)
+        self.ramp.begin(self.resilience.ejection.slow_start)
 
     def drain(self, seconds: float | None, reason: str) -> None:
         self.standing.drain(seconds, reason)
@@ -233,13 +226,6 @@ class LiveEndpoint:
     def view(self) -> dict[str, Any]:
         """Everything an operator may see; times in seconds."""
         return row(self)
-
-    @property
-    def _slow_start(self) -> float:
-        return self.resilience.ejection.slow_start
-
-    def _freed(self) -> None:
-        self._on_free(self)
 
     def _weigh(self) -> None:
         weight, share = self.spec.weight, self.ramp.share

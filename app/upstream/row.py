@@ -18,7 +18,7 @@ def row(endpoint: LiveEndpoint) -> dict[str, Any]:
         "health": standing.health,
         "breaker": endpoint.breaker.state,
         "reopens_in": endpoint.breaker.reopens_in,
-        "suspected": endpoint.suspicion.since is not None,
+        "suspected": endpoint.standing.suspicion.since is not None,
         "inflight": endpoint.inflight,
         "limit": endpoint.bulkhead.limit,
         "load": None if math.isinf(endpoint.load) else endpoint.load,

@@ -141,7 +141,7 @@ class Scrape:
         if self._endpoint.scraped is NOTHING:
             self._endpoint.hear(NOTHING)
         interval = self._options.interval
-        return min(interval, HURRIED) if self._endpoint.questionable else interval
+        return min(interval, HURRIED) if self._endpoint.standing.questionable else interval
 
 
 def read_load(text: str, counts: list[TokenCount], now: float, stale_at: float) -> Scraped:

@@ -32,7 +32,7 @@ async def test_respawned_endpoint_gets_calls_again_within_two_seconds():
 async def test_endpoint_on_probation_gets_its_share_of_sequential_calls():
     """Two endpoints and one caller: the turns must not always fall to the other one."""
     fleet = [Simulator(**QUICK), Simulator(**QUICK)]
-    async with running(fleet) as gateway:
+    async with running(fleet, resilience={"ejection": {"slow_start": 0}}) as gateway:
         await fleet[0].stop()
         while gateway.house.fleet.endpoints["gpu-a"].available:
             assert (await gateway.ask("short")).status_code == 200

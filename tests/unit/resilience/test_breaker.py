@@ -443,3 +443,22 @@ def test_names_of_resilience4j_are_understood():
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(ValidationError):
         BreakerOptions.model_validate(options)
+
+
+def test_opening_again_after_a_probe_or_calls_had_found_it_well_is_a_relapse(clock):
+    breaker = opened(clock, REFUSED)
+    assert not breaker.relapsed
+    breaker.probe_passed("health")
+    run(breaker, *[REFUSED] * 3)
+    assert (breaker.state, breaker.relapsed) == ("open", True)
+    breaker.probe_passed("completion")
+    run(breaker, *[GOOD] * 3)
+    assert breaker.state == "closed"
+    run(breaker, *[BAD] * 5)
+    assert (breaker.state, breaker.relapsed) == ("open", True)
+
+
+def test_opening_again_after_the_open_time_is_none(clock):
+    breaker = half_opened(clock)
+    run(breaker, *[BAD] * 3)
+    assert (breaker.state, breaker.relapsed) == ("open", False)

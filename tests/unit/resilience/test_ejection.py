@@ -69,3 +69,12 @@ def test_panic_ends_when_nobody_is_out_any_more(ejection):
     ejection.restore("a")
     ejection.ejected(["a"], 0.0)
     assert not ejection.panic
+
+
+def test_those_ejected_leniently_may_help_out(ejection):
+    ejection.eject("a", lenient=True)
+    ejection.eject("b")
+    out = ejection.ejected(POOL, 0.0)
+    assert (out, ejection.lenient(out)) == ({"a", "b"}, {"a"})
+    ejection.eject("a")
+    assert ejection.lenient(ejection.ejected(POOL, 0.0)) == frozenset()

@@ -30,3 +30,11 @@ def test_endpoints_that_are_gone_are_forgotten_in_the_end():
     for generation in range(1000):
         order.next(seats(**{f"a{generation}": 1}))
     assert len(order._credit) < 300
+
+
+def test_an_endpoint_that_starts_slowly_gets_the_share_it_has_at_the_time():
+    order, endpoints = SmoothOrder(), seats(a=1, b=1)
+    endpoints[1].share = 0.1
+    assert names(order, endpoints, 110).count("b") == 10
+    endpoints[1].share = 1.0
+    assert names(order, endpoints, 100).count("b") in {49, 50, 51}
