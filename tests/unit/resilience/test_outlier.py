@@ -72,7 +72,7 @@ def test_one_slow_call_among_many_is_none():
 
 def test_chance_alone_sets_next_to_nobody_aside():
     """Four equal endpoints, five percent of failures, a thousand comparisons."""
-    dice = random.Random(7)  # noqa: S311
+    dice = random.Random(7)
     wrong = 0
     for _ in range(1000):
         four = [conduct(50, sum(dice.random() < 0.05 for _ in range(50))) for _ in range(4)]

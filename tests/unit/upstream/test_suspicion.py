@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from app.upstream.scraped import Scraped
@@ -38,7 +40,7 @@ def test_a_byte_that_came_after_it_arose_refutes_it(suspicion: Suspicion):
 
 
 def scrape(suspicion: Suspicion, *pages: Scraped) -> list[bool]:
-    return [suspicion.compare(before, now) for before, now in zip(pages, pages[1:], strict=False)]
+    return [suspicion.compare(before, now) for before, now in pairwise(pages)]
 
 
 def test_two_scrapes_without_progress_while_there_is_work_confirm_it(suspicion: Suspicion):
