@@ -20,6 +20,7 @@ class Engine:
     models: tuple[str, ...] | None = ("m",)
     completion: object = "stop"
     metrics: str = ""
+    paused: object = None
     hanging: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
@@ -40,6 +41,9 @@ class Engine:
             if self.models is None:
                 return httpx.Response(401, json={"error": "Unauthorized"})
             return httpx.Response(200, json={"object": "list", "data": [{"id": m} for m in self.models]})
+        if path == "/is_paused":
+            known = self.paused is not None
+            return httpx.Response(200 if known else 404, json={"is_paused": self.paused} if known else {})
         if path == "/metrics":
             return httpx.Response(200, text=self.metrics)
         self.bodies.append(request.content)

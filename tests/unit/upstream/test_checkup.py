@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
-from app.core.failures import EndpointFailed, ModelMissing
-from app.upstream.checkup import Checkup
+from app.core.failures import EndpointFailed, FirstByteTimeout, ModelMissing
+from app.core.guard import Lease
+from app.upstream.checkup import SILENCE, Checkup
 from app.upstream.endpoint import LiveEndpoint
 from app.upstream.fleet import Fleet
 from app.upstream.health import HealthOptions
+from app.upstream.scraped import Scraped
 from tests.clock import FakeClock
 from tests.unit.upstream.engines import Engine, Engines
 from tests.unit.upstream.fleets import FAILURE, REFUSED, break_open, make_call, make_fleet, spec
@@ -262,4 +265,141 @@ async def test_an_engine_that_drains_is_asked_until_it_completes_something(
 async def test_a_healthy_endpoint_is_never_asked_for_completions(checkup: Checkup, engine: Engine):
     for _ in range(3):
         await checkup()
+    assert engine.bodies == []
+
+
+async def test_a_suspected_endpoint_is_asked_for_a_completion_at_once_and_at_the_faster_pace(
+    checkup: Checkup, endpoint: LiveEndpoint, engine: Engine
+):
+    await checkup()
+    endpoint.learn(make_call(), FirstByteTimeout())
+    engine.completion = 500
+    for asked in (1, 2, 3):
+        assert await checkup() == OPTIONS.interval_down
+        assert len(engine.bodies) == asked
+    assert endpoint.reason_unavailable() == "stuck"
+
+
+async def test_a_suspected_endpoint_that_completes_is_cleared(
+    checkup: Checkup, endpoint: LiveEndpoint, engine: Engine
+):
+    await checkup()
+    endpoint.suspect("suspected")
+    assert await checkup() == OPTIONS.interval
+    assert (len(engine.bodies), endpoint.available) == (1, True)
+    await checkup()
+    assert len(engine.bodies) == 1
+
+
+async def test_one_that_owes_a_completion_is_out_until_it_gives_one(
+    checkup: Checkup, endpoint: LiveEndpoint, engine: Engine, clock: FakeClock
+):
+    await checkup()
+    endpoint.suspect("suspected")
+    engine.hanging.add("/v1/completions")
+    visit = asyncio.create_task(checkup())
+    await clock.run(OPTIONS.timeout)
+    assert await visit == OPTIONS.interval_down
+    assert endpoint.reason_unavailable() == "stuck"
+    engine.hanging.clear()
+    assert await checkup() == OPTIONS.interval
+    assert endpoint.available
+    assert endpoint.weight == 0.1
+
+
+async def test_one_that_says_it_is_paused_is_called_so(
+    checkup: Checkup, endpoint: LiveEndpoint, engine: Engine
+):
+    await checkup()
+    endpoint.suspect("suspected")
+    engine.completion, engine.paused = 500, True
+    await checkup()
+    assert endpoint.reason_unavailable() == "paused"
+
+
+@pytest.mark.parametrize("answer", [404, 400, 429, 503])
+async def test_where_nothing_can_be_learnt_the_suspicion_is_dropped(
+    checkup: Checkup, endpoint: LiveEndpoint, engine: Engine, answer: int
+):
+    await checkup()
+    endpoint.suspect("suspected")
+    engine.completion = answer
+    await checkup()
+    assert (len(engine.bodies), endpoint.available) == (1, True)
+    assert not endpoint.standing.questionable
+
+
+async def test_calls_that_make_progress_meanwhile_outweigh_a_completion_that_is_late(
+    checkup: Checkup, endpoint: LiveEndpoint, engine: Engine, clock: FakeClock
+):
+    await checkup()
+    endpoint.suspect("suspected")
+    engine.hanging.add("/v1/completions")
+    visit = asyncio.create_task(checkup())
+    await clock.run(1)
+    endpoint.progressed_at = clock.monotonic()
+    await clock.run(OPTIONS.timeout)
+    assert await visit == OPTIONS.interval
+    assert endpoint.available
+
+
+async def test_counters_that_move_meanwhile_outweigh_it_too(
+    checkup: Checkup, endpoint: LiveEndpoint, engine: Engine, clock: FakeClock
+):
+    await checkup()
+    endpoint.hear(Scraped(running=1, tokens=5, scraped_at=clock.monotonic()))
+    endpoint.suspect("suspected")
+    engine.hanging.add("/v1/completions")
+    visit = asyncio.create_task(checkup())
+    await clock.run(1)
+    endpoint.hear(Scraped(running=1, tokens=6, scraped_at=clock.monotonic()))
+    await clock.run(OPTIONS.timeout)
+    await visit
+    assert endpoint.available
+
+
+async def test_a_byte_for_any_call_ends_a_suspicion_without_a_question(
+    checkup: Checkup, endpoint: LiveEndpoint, engine: Engine, clock: FakeClock
+):
+    await checkup()
+    endpoint.suspect("suspected")
+    clock.advance(0.1)
+    endpoint.progressed_at = clock.monotonic()
+    assert await checkup() == OPTIONS.interval
+    assert engine.bodies == []
+
+
+async def test_silence_while_there_are_calls_is_looked_into_one_visit_later(
+    checkup: Checkup, endpoint: LiveEndpoint, engine: Engine, clock: FakeClock
+):
+    await checkup()
+    clock.advance(100)
+    lease = Lease()
+    lease.enter(make_call(), endpoint.gates)
+    clock.advance(SILENCE - 0.1)
+    await checkup()
+    assert not endpoint.standing.questionable
+    clock.advance(0.1)
+    assert await checkup() == OPTIONS.interval_down
+    assert (endpoint.standing.questionable, engine.bodies) == (True, [])
+    await checkup()
+    assert len(engine.bodies) == 1
+    lease.settle(FAILURE)
+
+
+async def test_an_endpoint_without_calls_is_never_silent(
+    checkup: Checkup, endpoint: LiveEndpoint, clock: FakeClock
+):
+    clock.advance(1000)
+    await checkup()
+    assert not endpoint.standing.questionable
+
+
+async def test_a_sleeping_engine_is_asked_nothing_it_would_sleep_over(
+    checkup: Checkup, endpoint: LiveEndpoint, engine: Engine
+):
+    await checkup()
+    endpoint.suspect("suspected")
+    endpoint.hear(Scraped(asleep=True, scraped_at=1.0))
+    assert await checkup() == OPTIONS.interval_down
     assert engine.bodies == []

@@ -10,6 +10,7 @@ from app.core.failures import (
     EndpointFailed,
     EndpointRefused,
     FirstByteTimeout,
+    IdleTimeout,
     ModelMissing,
     StreamBroken,
 )
@@ -275,3 +276,139 @@ def test_its_repr_shows_live_state(endpoint: LiveEndpoint):
     assert repr(endpoint) == "<LiveEndpoint a available inflight=1/2>"
     endpoint.probed("down")
     assert repr(endpoint) == "<LiveEndpoint a down inflight=1/2>"
+
+
+def test_a_recovered_endpoint_starts_with_a_tenth_of_its_weight(endpoint: LiveEndpoint, clock: FakeClock):
+    endpoint.adopt(spec("a", weight=4), endpoint.resilience)
+    enter(endpoint)
+    assert endpoint.load == 0.25
+    endpoint.probed("up")
+    assert endpoint.weight == 4, "the first look is no recovery"
+    endpoint.probed("down")
+    endpoint.probed("up")
+    assert (endpoint.weight, endpoint.load) == (0.4, 2.5)
+    clock.advance(31)
+    assert (endpoint.weight, endpoint.load) == (4, 0.25)
+
+
+RECOVERIES = {
+    "breaker": lambda e, c: (
+        break_open(e), c.advance(e.back_in()), [e.breaker.admit(make_call())(SUCCESS) for _ in range(3)]
+    ),
+    "drained by an operator": lambda e, c: (e.drain(None, ""), e.resume()),
+    "drained by itself": lambda e, c: (e.learn(make_call(), EndpointFailed(draining=True)), e.completed()),
+    "stuck": lambda e, c: (e.seize("stuck"), e.completed()),
+    "asleep": lambda e, c: (e.hear(Scraped(asleep=True)), e.hear(Scraped(asleep=False))),
+    "a new process": lambda e, c: (
+        e.hear(Scraped(life=c.time() - 500, scraped_at=1.0)), e.hear(Scraped(life=c.time() - 5, scraped_at=2.0))
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", RECOVERIES)
+def test_every_way_back_begins_slowly(endpoint: LiveEndpoint, clock: FakeClock, how: str):
+    assert endpoint.available
+    RECOVERIES[how](endpoint, clock)
+    assert endpoint.available
+    assert endpoint.weight == 0.1
+
+
+STARTS = {
+    "the first scrape": (None, 5),
+    "the same process": (5, 5),
+    "a process that has run for long": (900, 500),
+}
+
+
+@pytest.mark.parametrize("how", STARTS)
+def test_what_is_no_recovery_begins_with_all_of_it(endpoint: LiveEndpoint, clock: FakeClock, how: str):
+    before, now = STARTS[how]
+    endpoint.resume()
+    endpoint.hear(Scraped(life=before and clock.time() - before, scraped_at=1.0))
+    endpoint.hear(Scraped(life=clock.time() - now, scraped_at=2.0))
+    assert endpoint.weight == 1
+
+
+def test_a_ramp_under_way_is_not_begun_anew_by_what_is_told_late(endpoint: LiveEndpoint, clock: FakeClock):
+    endpoint.hear(Scraped(life=clock.time() - 500, scraped_at=1.0))
+    endpoint.probed("down")
+    endpoint.probed("up")
+    clock.advance(10)
+    share = endpoint.ramp.share
+    endpoint.hear(Scraped(life=clock.time() - 12, scraped_at=2.0))
+    assert endpoint.ramp.share == share > 0.1
+
+
+def test_slow_start_may_be_switched_off(clock: FakeClock):
+    resilience = make_plan(resilience={"ejection": {"slow_start": 0}}).resilience
+    endpoint = LiveEndpoint(spec("a"), resilience, clock, lambda _: None, lambda *_: None)
+    endpoint.probed("down")
+    endpoint.probed("up")
+    assert endpoint.weight == 1
+
+
+def test_a_leaving_endpoint_leaves_no_timer(endpoint: LiveEndpoint, clock: FakeClock):
+    endpoint.probed("down")
+    endpoint.probed("up")
+    endpoint.leave()
+    assert all(timer.callback is None for _, _, timer in clock._due)
+
+
+@pytest.mark.parametrize("error", [FirstByteTimeout(), IdleTimeout()])
+def test_a_silent_call_makes_it_suspected_and_keeps_it_in(
+    endpoint: LiveEndpoint, heard: list[str], error: FirstByteTimeout
+):
+    endpoint.learn(make_call(), error)
+    endpoint.learn(make_call(), error)
+    assert heard == ["suspected"]
+    assert endpoint.available
+    assert endpoint.view()["suspected"]
+
+
+def test_flat_counters_make_it_suspected(endpoint: LiveEndpoint, clock: FakeClock, heard: list[str]):
+    for _ in range(3):
+        endpoint.hear(Scraped(running=1, tokens=7, scraped_at=clock.monotonic()))
+        clock.advance(15)
+    assert heard == ["suspected"]
+
+
+def test_one_that_is_out_for_being_stuck_says_so_once_and_is_not_suspected_again(
+    endpoint: LiveEndpoint, heard: list[str]
+):
+    endpoint.seize("stuck")
+    endpoint.seize("stuck")
+    endpoint.suspect("suspected")
+    endpoint.completed()
+    endpoint.completed()
+    assert heard == ["stuck", "up"]
+
+
+def test_counters_that_move_bring_it_back(endpoint: LiveEndpoint, clock: FakeClock, heard: list[str]):
+    endpoint.hear(Scraped(running=1, tokens=7, scraped_at=1.0))
+    endpoint.seize("stuck")
+    endpoint.hear(Scraped(running=1, tokens=8, scraped_at=2.0))
+    assert heard == ["stuck", "up"]
+
+
+def test_one_whose_metrics_fall_silent_is_not_taken_to_sleep_for_ever(
+    endpoint: LiveEndpoint, heard: list[str]
+):
+    endpoint.hear(Scraped(asleep=True, scraped_at=1.0))
+    assert endpoint.reason_unavailable() == "asleep"
+    endpoint.seize("stuck")
+    endpoint.hear(NOTHING)
+    assert heard == ["asleep", "stuck", "awake"]
+    assert endpoint.reason_unavailable() == "stuck", "silence is no sign of life"
+
+
+def test_how_long_its_calls_have_been_silent(endpoint: LiveEndpoint, clock: FakeClock):
+    clock.advance(100)
+    assert endpoint.silent_for() == 0.0
+    lease = enter(endpoint)
+    clock.advance(3)
+    assert endpoint.silent_for() == 3.0
+    endpoint.progressed_at = clock.monotonic()
+    clock.advance(1)
+    assert endpoint.silent_for() == 1.0
+    lease.settle(SUCCESS)
+    assert endpoint.silent_for() == 0.0

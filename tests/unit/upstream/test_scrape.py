@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.upstream.scrape import Scrape, ScrapeOptions, Scraper, read_counts, read_load
+from app.upstream.scrape import HURRIED, Scrape, ScrapeOptions, Scraper, read_counts, read_load
 from app.upstream.scraped import NOTHING, TokenCount
 from tests.clock import FakeClock
 from tests.unit.upstream.engines import Engine, Engines
@@ -141,3 +141,56 @@ async def test_every_scrape_tells_what_was_counted(clock: FakeClock, engines: En
     engines["a"].broken.add("/metrics")
     await scrape()
     assert heard == [("a", [TokenCount("engine=0", None, 5, 0)])]
+
+
+SLEEPS = """\
+vllm:engine_sleep_state{engine="0",model_name="tiny",sleep_state="awake"} 0.0
+vllm:engine_sleep_state{engine="0",model_name="tiny",sleep_state="weights_offloaded"} 1.0
+vllm:engine_sleep_state{engine="1",model_name="tiny",sleep_state="awake"} %s
+"""
+
+
+def test_it_sleeps_when_all_its_engines_do():
+    asleep = [read_load(SLEEPS % awake, [], 1.0, 2.0).asleep for awake in ("0.0", "1.0")]
+    assert asleep == [True, False]
+    assert read_load(TWO_ENGINES, [], 1.0, 2.0).asleep is None
+
+
+def test_tokens_are_summed_and_the_oldest_counter_says_when_it_began():
+    counts = [TokenCount("a", 5.0, 3, 4), TokenCount("b", None, 1, 1), TokenCount("c", 2.0, 0, 9)]
+    scraped = read_load("", counts, 1.0, 2.0)
+    assert (scraped.tokens, scraped.life) == (18, 2.0)
+    assert read_load("", [], 1.0, 2.0).tokens is None
+
+
+async def test_a_questionable_endpoint_is_scraped_at_once_and_more_often(clock: FakeClock, engines: Engines):
+    fleet = make_fleet(spec("a"), clock=clock)
+    scraper = Scraper(fleet, engines.control(clock), clock, ScrapeOptions(), jitter=lambda: 0.5)
+    scraper.start()
+    await clock.run(1)
+    assert len(engines["a"].asked) == 1
+    fleet.endpoints["a"].suspect("silent")
+    await clock.run(0)
+    assert len(engines["a"].asked) == 2
+    await clock.run(3.5)
+    assert len(engines["a"].asked) == 5
+    fleet.endpoints["a"].clear()
+    await clock.run(15)
+    assert len(engines["a"].asked) <= 7
+    await scraper.aclose()
+
+
+async def test_one_that_sleeps_is_out_until_its_metrics_say_otherwise_or_nothing(
+    clock: FakeClock, engines: Engines
+):
+    endpoint = make_fleet(spec("a"), clock=clock).endpoints["a"]
+    scrape = Scrape(endpoint, control=engines.control(clock), clock=clock, options=ScrapeOptions())
+    engines["a"].metrics = SLEEPS % "0.0"
+    assert await scrape() == HURRIED
+    assert endpoint.reason_unavailable() == "asleep"
+    engines["a"].broken.add("/metrics")
+    await scrape()
+    assert endpoint.reason_unavailable() == "asleep"
+    clock.advance(46)
+    await scrape()
+    assert endpoint.available
