@@ -33,6 +33,7 @@ _TOKENS = (
     ("wasted_tokens", "Completion tokens of attempts that did not end well, and all tokens of outrun ones."),
 )
 _STATES = ("closed", "open", "half_open")
+_LIFELESS = frozenset({"down", "asleep", "paused", "stuck"})
 
 
 class Balance(Protocol):
@@ -50,7 +51,7 @@ class Balance(Protocol):
 class Readings:
     """Asked at each scrape; a part that is not there leaves its metrics out.
 
-    `fleet` gives `endpoints` (rows with name, health, breaker, draining, inflight, limit, running,
+    `fleet` gives `endpoints` (rows with name, state, health, breaker, draining, inflight, limit, running,
     waiting, kv_usage; None where nothing is known) and `models` (rows with queued, by name).
     """
 
@@ -123,6 +124,7 @@ def _counters(calls: CallMetrics) -> Iterator[Metric]:
     yield counter(
         "breaker_transitions", "Changes of a breaker's state.", ("endpoint", "to"), calls.breaker_transitions
     )
+    yield counter("endpoint_changes", "What became of endpoints.", ("endpoint", "to"), calls.endpoint_changes)
     yield counter(
         "suspect_usage", "Answers whose stated usage cannot be true.", ("endpoint",), calls.suspect_usage
     )
@@ -164,8 +166,10 @@ def _fleet(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield gauge("queued_requests", "Calls waiting for room.", ("model",), queued)
     states = {(row["name"], state): row["breaker"] == state for row in rows for state in _STATES}
     yield gauge("endpoint_breaker_state", "1 for the state it is in.", ("endpoint", "state"), states)
-    up = {(row["name"],): row["health"] != "down" for row in rows}
-    yield gauge("endpoint_up", "Whether it passes its probes.", ("endpoint",), up)
+    up = {(row["name"],): row["health"] != "down" and row["state"] not in _LIFELESS for row in rows}
+    yield gauge("endpoint_up", "Whether it passes its probes and is awake.", ("endpoint",), up)
+    words = {(row["name"], row["state"]): True for row in rows}
+    yield gauge("endpoint_state", "1 for its state in one word.", ("endpoint", "state"), words)
     for name, field, text in (
         ("draining", "draining", "Whether it takes no new calls."),
         ("inflight", "inflight", "Calls of this process."),

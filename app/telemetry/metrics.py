@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 _BREAKER_STATES = frozenset(("closed", "open", "half_open"))
 _SHED = frozenset(get_args(Shed))
+_CHANGES = frozenset((
+    "up", "down", "draining", "asleep", "awake", "stuck", "paused", "ejected", "readmitted",
+))  # fmt: skip
 _OUTCOMES = {outcome: outcome.value for outcome in Outcome}
 
 
@@ -52,6 +55,7 @@ class CallMetrics:
         self.interruptions: Counts = defaultdict(int)
         self.resumes: Counts = defaultdict(int)
         self.breaker_transitions: Counts = defaultdict(int)
+        self.endpoint_changes: Counts = defaultdict(int)
         self.suspect_usage: Counts = defaultdict(int)
         self.tokens: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0] * 5)
         self.duration: Times = defaultdict(Histogram)
@@ -111,9 +115,11 @@ class CallMetrics:
         self.requests["none", OTHER, "rejected", str(error.status)] += 1
 
     def endpoint_changed(self, endpoint: str, word: str) -> None:
-        """Hears of all changes; breakers' states are counted."""
+        """Hears of all changes; breakers' states are counted by themselves."""
         if word in _BREAKER_STATES:
             self.breaker_transitions[endpoint, word] += 1
+        elif word in _CHANGES:
+            self.endpoint_changes[endpoint, word] += 1
 
     def committed(self, rows: int, seconds: float) -> None:
         """The ledger made rows durable in so many seconds."""

@@ -20,6 +20,7 @@ GAUGES: dict[str, Fold] = {
     "sluice_queued_requests": add,
     "sluice_tenant_limit_used_ratio": max,
     "sluice_endpoint_up": min,
+    "sluice_endpoint_state": max,
     "sluice_endpoint_breaker_state": max,
     "sluice_endpoint_draining": max,
     "sluice_endpoint_inflight": add,

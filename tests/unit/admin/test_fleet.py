@@ -106,3 +106,16 @@ async def test_every_wish_is_written_down(desk, operator):
     drained, resumed = rows[3]["detail"], rows[2]["detail"]
     assert (drained["before"], drained["after"]["reason"]) == (None, "driver")
     assert (resumed["before"]["want"], resumed["after"], resumed["reason"]) == ("drain", None, "done")
+
+
+def set_aside(fleet, name="gpu-a"):
+    """As the gateway does by itself."""
+    for _ in range(5):
+        fleet.endpoints[name].conduct.failed(1.0)
+
+
+async def test_restoring_ends_what_the_gateway_decided_on_by_itself(desk, operator):
+    set_aside(desk.fleet)
+    assert (state(desk), (await operator.get("/fleet")).json()["data"][0]["intent"]) == ("ejected", None)
+    answer = await operator.post("/fleet/gpu-a/restore", json={"reason": "I know better"})
+    assert (answer.json()["state"], answer.json()["ejected"]) == ("up", False)

@@ -87,3 +87,29 @@ async def test_other_changes_of_an_endpoint_say_nothing_about_wishes(desk):
     await say(desk)
     desk.fleet.resume("gpu-a")
     assert state(desk.fleet) == "up"
+
+
+async def test_a_restoration_reaches_gateways_that_set_it_aside_by_themselves(desk):
+    fleet, changes, _ = another_gateway(desk)
+    await changes.look()
+    for each in (desk.fleet, fleet):
+        for _ in range(5):
+            each.endpoints["gpu-a"].conduct.failed(1.0)
+    await desk.parts.wishes.restore("gpu-a", actor="ann", reason="")
+    await changes.look()
+    assert (state(desk.fleet), state(fleet)) == ("up", "up")
+
+
+async def test_a_restoration_leaves_a_drain_alone(desk):
+    await say(desk)
+    await desk.parts.wishes.restore("gpu-a", actor="ann", reason="")
+    assert state(desk.fleet) == "drained"
+
+
+async def test_a_restoration_that_was_heard_is_over(desk):
+    await desk.parts.wishes.restore("gpu-a", actor="ann", reason="")
+    await desk.parts.wishes.restore("gpu-a", actor="ann", reason="")
+    desk.stores.clock.advance(6)
+    assert desk.parts.wishes.about("gpu-a") is None
+    await say(desk, wish="eject")
+    assert state(desk.fleet) == "ejected"

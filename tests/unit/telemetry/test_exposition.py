@@ -29,6 +29,8 @@ CONTRACT = {
     "retries_total": "reason",
     "stream_interruptions_total": "endpoint reason",
     "endpoint_up": "endpoint",
+    "endpoint_state": "endpoint state",
+    "endpoint_changes_total": "endpoint to",
     "endpoint_breaker_state": "endpoint state",
     "endpoint_draining": "endpoint",
     "endpoint_inflight": "endpoint",
@@ -51,8 +53,8 @@ CONTRACT = {
 
 
 def row(name="gpu-a", **known):
-    defaults = {"health": "up", "breaker": "closed", "draining": False, "inflight": 3, "limit": 256}
-    return {"name": name, **defaults, "running": 2.0, "waiting": 0.0, "kv_usage": 0.25, **known}
+    defaults = {"state": "up", "health": "up", "breaker": "closed", "draining": False, "inflight": 3}
+    return {"name": name, **defaults, "limit": 256, "running": 2.0, "waiting": 0.0, "kv_usage": 0.25, **known}
 
 
 def everything(fleet=None):
@@ -62,6 +64,7 @@ def everything(fleet=None):
     calls.settled(a_call(attempts=attempts(FAILED, an_end())), an_end())
     calls.rejected(a_call(), RateLimitExceeded())
     calls.endpoint_changed("gpu-a", "open")
+    calls.endpoint_changed("gpu-a", "stuck")
     calls.committed(1, 0.002)
     status = fleet or {"endpoints": [row()], "models": {"qwen3": {"queued": 4}}}
     readings = Readings(
@@ -121,6 +124,13 @@ def test_stale_figures_of_an_engine_are_absent():
     values = samples(everything(fleet))
     assert ("sluice_endpoint_requests_running", ("endpoint", "gpu-a")) not in values
     assert values["sluice_endpoint_up", ("endpoint", "gpu-a")] == 0
+
+
+@pytest.mark.parametrize("state", ["asleep", "paused", "stuck"])
+def test_an_engine_that_completes_nothing_is_not_up(state):
+    values = samples(everything({"endpoints": [row(state=state)], "models": {}}))
+    assert values["sluice_endpoint_up", ("endpoint", "gpu-a")] == 0
+    assert values["sluice_endpoint_state", ("endpoint", "gpu-a"), ("state", state)] == 1
 
 
 def test_an_endpoint_not_probed_yet_counts_as_up():

@@ -126,9 +126,10 @@ def test_tenants_can_be_left_out():
     assert set(metrics.tokens) == {("qwen3", "")}
 
 
-def test_breaker_transitions_are_counted_and_other_changes_are_not(metrics):
-    for word in ("open", "down", "half_open", "models", "open"):
+def test_changes_of_endpoints_are_counted_and_those_of_breakers_by_themselves(metrics):
+    for word in ("open", "down", "half_open", "models", "open", "ejected", "suspected"):
         metrics.endpoint_changed("gpu-a", word)
+    assert metrics.endpoint_changes == {("gpu-a", "down"): 1, ("gpu-a", "ejected"): 1}
     assert metrics.breaker_transitions == {("gpu-a", "open"): 2, ("gpu-a", "half_open"): 1}
 
 
