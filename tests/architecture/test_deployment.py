@@ -141,8 +141,11 @@ def test_compose_accepts_the_files(overlay):
 
 def offered_metrics() -> set[str]:
     row = dict.fromkeys(
-        ("breaker", "draining", "health", "inflight", "kv_usage", "limit", "name", "running", "waiting"), 1
-    )
+        (
+            "breaker", "draining", "health", "inflight", "kv_usage", "limit", "name", "running", "state",
+            "waiting",
+        ), 1,
+    )  # fmt: skip
     fleet = {"endpoints": [row], "models": {}}
     readings = Readings(
         fleet=lambda: fleet,
