@@ -13,10 +13,12 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from app.upstream.backlog import Backlog
+from app.upstream.flow import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from app.core.clock import Clock
     from app.upstream.waiter import Waiter
 
 SLACK = 64
@@ -27,10 +29,11 @@ class FairQueue:
     """The waiters of one priority. What an operation costs does not grow with how many wait.
 
     `now` is virtual time: the tokens that a tenant which always waits has been served. It begins anew
-    when nobody waits.
+    when nobody waits. `flow` is how fast those of this priority find places.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.flow = Flow(clock)
         self.now = 0.0
         self.tokens = 0
         self.fresh = 0
@@ -54,6 +57,7 @@ class FairQueue:
     def push(self, waiter: Waiter) -> None:
         backlog = self.backlog(waiter.tenant)
         if not backlog:
+            self.flow.begin()
             self.waiting += 1
             if backlog.start <= self.now:
                 backlog.start = self.now
@@ -73,6 +77,7 @@ class FairQueue:
     def serve(self, waiter: Waiter) -> None:
         """It leaves because it was given a place: its tenant is charged."""
         backlog = self._backlogs[waiter.tenant]
+        self.flow.passed(waiter.cost)
         self.now = max(self.now, backlog.start)
         backlog.start += waiter.cost
         self._stale(backlog)
@@ -147,6 +152,7 @@ class FairQueue:
         return bool(entry[2]) and entry[0] == entry[2].start
 
     def _begin_anew(self) -> None:
+        self.flow.end()
         self.now = 0.0
         self._backlogs.clear()
         self._next.clear()

@@ -11,17 +11,20 @@ if TYPE_CHECKING:
 MEMORY = 10.0
 """Seconds of waiting in which the weight of an old observation falls to 1/e."""
 
-ENOUGH = 3
+ENOUGH = 8
 """Calls that must have found a place before anything is said."""
 
 
 class Flow:
-    """Counts only the time in which somebody waits: an idle room says nothing of what endpoints can do."""
+    """Counts only the time in which somebody waits, from one who found a place to the next.
+
+    An idle room says nothing of what endpoints can do, nor does the time until the first place becomes free.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._began: float | None = None
-        self._at = 0.0
+        self._at: float | None = None
         self._seconds = 0.0
         self._tokens = 0.0
         self._calls = 0
@@ -29,16 +32,20 @@ class Flow:
     def begin(self) -> None:
         """Somebody waits."""
         if self._began is None:
-            self._began = self._at = self._clock.monotonic()
+            self._began = self._clock.monotonic()
 
     def end(self) -> None:
         """Nobody waits any more."""
         self._reach(self._clock.monotonic())
-        self._began = None
+        self._began = self._at = None
 
     def passed(self, tokens: int) -> None:
         """A call of so many tokens was given a place."""
-        self._reach(self._clock.monotonic())
+        now = self._clock.monotonic()
+        if self._at is None:
+            self._at = now
+            return
+        self._reach(now)
         self._tokens += tokens
         self._calls += 1
 
@@ -56,7 +63,7 @@ class Flow:
         return self._tokens / self._seconds
 
     def _reach(self, now: float) -> None:
-        if self._began is None or now == self._at:
+        if self._at is None or now == self._at:
             return
         kept = math.exp((self._at - now) / MEMORY)
         self._tokens *= kept

@@ -7,7 +7,6 @@ import random
 from typing import TYPE_CHECKING
 
 from app.core.errors import Overloaded
-from app.upstream.flow import Flow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,13 +15,17 @@ if TYPE_CHECKING:
     from app.core.clock import Clock
     from app.core.errors import Shed
     from app.resilience.options import QueueOptions
-    from app.upstream.line import Line
+    from app.upstream.fair import FairQueue
 
 SOONEST, LATEST = 1.0, 60.0
 """Bounds of what callers are told to wait, in seconds."""
 
-SPREAD = 0.1
-"""Share by which that is drawn out at random, so that those sent away together do not come back together."""
+SPREAD = 1.0
+"""Seconds by which that is drawn out at random, so that those sent away together do not come back together."""
+
+
+RESERVE = 2.0
+"""Places are promised at the pace of the moment divided by this."""
 
 
 def unknown(call: Call) -> float:
@@ -32,10 +35,10 @@ def unknown(call: Call) -> float:
 class Forecast:
     """`takes` says how many seconds a call will probably take once it has a place; 0 while unknown.
 
-    A room that has not been empty for a while is one that cannot keep up, and waiting in it serves nobody: all
-    that is let in must have found a place `max_wait` after the room was last empty, and from then on the wait
-    is kept to `overload_wait` (after Nichols and Jacobson, Controlling Queue Delay, ACM Queue 2012). However
-    small the room is kept, whoever would be next may wait: no place stays free for it.
+    A queue that has not been empty for a while is one that cannot keep up, and waiting in it serves nobody: all
+    that is let in must have found a place `max_wait` after it was last empty, and from then on the wait is
+    kept to `overload_wait` (after Nichols and Jacobson, Controlling Queue Delay, ACM Queue 2012). However short
+    it is kept, whoever would be next may wait: no place stays free for it.
     """
 
     def __init__(
@@ -46,7 +49,6 @@ class Forecast:
         takes: Callable[[Call], float] = unknown,
     ) -> None:
         self.options = options
-        self.flow = Flow(clock)
         self._clock = clock
         self._jitter = jitter
         self._takes = takes
@@ -60,33 +62,35 @@ class Forecast:
         """Whether a place is of no use to the call any more."""
         return call.time_left(self._clock.monotonic()) < self._takes(call)
 
-    def wait(self, call: Call, line: Line) -> float:
+    def wait(self, call: Call, queue: FairQueue) -> float:
         """Seconds until a call that comes now finds a place; 0 while nobody can tell."""
-        ahead = line.ahead_of(call.key.tenant.id, call.key.tenant.priority)
+        ahead = queue.ahead_of(call.key.tenant.id)
         if not ahead:
             return 0.0
-        rate = self.flow.rate
+        rate = queue.flow.rate
         if rate is None:
             return 0.0
         return ahead / rate if rate else math.inf
 
-    def allowed(self, patience: float) -> float:
+    def allowed(self, patience: float, queue: FairQueue) -> float:
         """Seconds that a call of this patience may have to expect at most."""
         options = self.options
-        return min(patience, max(options.overload_wait, options.max_wait - self.flow.standing))
+        return min(patience, max(options.overload_wait, options.max_wait - queue.flow.standing))
 
-    def refusal(self, reason: Shed, call: Call, cost: int, line: Line, excess: float = 0.0) -> Overloaded:
-        """To come back when there will be a seat: in `excess` seconds, and after those of the tenant that were
-        sent away before.
+    def refusal(self, reason: Shed, call: Call, cost: int, queue: FairQueue) -> Overloaded:
+        """To come back when what waits now is gone, and after those of the tenant that were sent away before:
+        one after the other, at half the pace of the moment, since others come too.
         """
-        rate = self.flow.rate
+        rate = queue.flow.rate
         if not rate:
             return Overloaded(reason=reason, retry_after=1 + 2 * self._jitter())
         now = self._clock.monotonic()
-        queue = line.of(call.key.tenant.priority)
-        turn = now + excess + cost * max(1, queue.waiting) / rate
+        step = RESERVE * cost * max(1, queue.waiting) / rate
+        turn = now + self.wait(call, queue) + step
         if queue:
             backlog = queue.backlog(call.key.tenant.id)
-            turn = backlog.turn = min(now + LATEST, max(turn, backlog.turn + cost * queue.waiting / rate))
-        wait = (turn - now) * (1 + SPREAD * self._jitter())
-        return Overloaded(reason=reason, retry_after=min(LATEST, max(SOONEST, wait)))
+            turn = backlog.turn = min(now + LATEST, max(turn, backlog.turn + step))
+        wait = max(SOONEST, turn - now) + SPREAD * self._jitter()
+        if wait > LATEST:
+            wait = LATEST * (1 + self._jitter()) / 2
+        return Overloaded(reason=reason, retry_after=wait)

@@ -10,13 +10,19 @@ from app.upstream.fair import FairQueue
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from app.core.clock import Clock
     from app.upstream.waiter import Waiter
+
+
+CLASSES = 16
+"""Priorities remembered, unless more have calls waiting."""
 
 
 class Line:
     """Any waiter may leave at any time. Of priorities the lower is served first, as in vLLM."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._waiters: OrderedDict[Waiter, None] = OrderedDict()
         self._classes: dict[int, FairQueue] = {}
         self._tried: Counter[frozenset[str]] = Counter()
@@ -63,16 +69,10 @@ class Line:
         """Those of one priority."""
         found = self._classes.get(priority)
         if found is None:
-            self._classes = {
-                each: queue for each, queue in self._classes.items() if queue
-            }  # priorities come and go
-            found = self._classes[priority] = FairQueue()
+            if len(self._classes) >= CLASSES:
+                self._classes = {each: queue for each, queue in self._classes.items() if queue}
+            found = self._classes[priority] = FairQueue(self._clock)
         return found
-
-    def ahead_of(self, tenant: str, priority: int) -> float:
-        """Tokens that will be served before a call that comes now, as far as can be said."""
-        above = sum(queue.tokens for each, queue in self._classes.items() if each < priority)
-        return above + self.of(priority).ahead_of(tenant)
 
     def giving_way(self, newcomer: Waiter) -> Waiter | None:
         """Who leaves a full line for the newcomer: the last of whoever has most waiting in the lowest class.

@@ -103,7 +103,9 @@ class ModelPool:
             raise refusal
         self._set_alarm()
         call.note(self._clock, "waits")
-        return await self.room.wait(call, tried)
+        shares = self._shares
+        entitled = shares is not None and shares.may_hold(call.key.tenant.id)
+        return await self.room.wait(call, tried, entitled=entitled)
 
     def enter_now(self, call: Call, tried: Collection[str]) -> Place | None:
         """As the port says."""

@@ -41,7 +41,7 @@ class WaitingRoom:
     ) -> None:
         self.forecast = Forecast(options, clock, jitter, takes)
         self._clock = clock
-        self._line = Line()
+        self._line = Line(clock)
         self._came = 0
         self.served_at = -math.inf
 
@@ -66,10 +66,13 @@ class WaitingRoom:
         """When the longest waiting call came; None when the room is empty."""
         return self._line.since
 
-    async def wait(self, call: Call, tried: Collection[str]) -> Place:
-        """Raises Overloaded when the room is full or the wait is over, or what `serve` refuses with."""
+    async def wait(self, call: Call, tried: Collection[str], *, entitled: bool = False) -> Place:
+        """Raises Overloaded when the room is full or the wait is over, or what `serve` refuses with.
+
+        `entitled`: places are kept for it that those who wait may not have, so that their pace says nothing.
+        """
         now = self._clock.monotonic()
-        waiter = self._seated(call, tried, now)
+        waiter = self._seated(call, tried, now, entitled=entitled)
         timer = self._clock.call_later(waiter.patience, partial(self._give_up, waiter))
         try:
             return await waiter.place
@@ -79,7 +82,7 @@ class WaitingRoom:
             raise
         finally:
             timer.cancel()
-            self._leave(waiter)
+            self._line.discard(waiter)
             call.queue_wait += self._clock.monotonic() - now
 
     def serve(
@@ -98,7 +101,7 @@ class WaitingRoom:
         held_back: set[str] = set()
         while served != at_most and (waiter := self._line.first(in_vain, held_back)) is not None:
             if waiter.place.done():
-                self._leave(waiter)
+                self._line.discard(waiter)
             elif self.forecast.late(waiter.call):
                 self._give_up(waiter)
             elif may_hold is not None and not may_hold(waiter.tenant):
@@ -106,30 +109,28 @@ class WaitingRoom:
             elif (found := place(waiter.call, waiter.tried)) is None:
                 in_vain.add(waiter.tried)
             elif isinstance(found, GatewayError):
-                self._leave(waiter)
+                self._line.discard(waiter)
                 waiter.place.set_exception(found)
             else:
                 self.served_at = self._clock.monotonic()
-                self.forecast.flow.passed(waiter.cost)
                 self._line.serve(waiter)
-                self._calm()
                 waiter.place.set_result(found)
                 served += 1
         return served
 
-    def _seated(self, call: Call, tried: Collection[str], now: float) -> Waiter:
+    def _seated(self, call: Call, tried: Collection[str], now: float, *, entitled: bool) -> Waiter:
         """Raises Overloaded."""
         cost, patience = cost_of(call), self.forecast.patience(call)
-        expected, allowed = self.forecast.wait(call, self._line), self.forecast.allowed(patience)
-        if patience <= 0 or expected > allowed:
-            raise self._refusal("queue_wait", call, cost, max(0.0, expected - allowed))
+        queue = self._line.of(call.key.tenant.priority)
+        expected = 0.0 if entitled else self.forecast.wait(call, queue)
+        if patience <= 0 or expected > self.forecast.allowed(patience, queue):
+            raise self._refusal("queue_wait", call, cost)
         self._came += 1
         seat = asyncio.get_running_loop().create_future()
         waiter = Waiter(call, frozenset(tried), now, patience, cost, self._came, seat)
         if len(self._line) >= self.options.max_length:
             self._make_way(waiter)
         self._line.push(waiter)
-        self.forecast.flow.begin()
         return waiter
 
     def _make_way(self, newcomer: Waiter) -> None:
@@ -142,20 +143,12 @@ class WaitingRoom:
         self._send_away(waiter, "queue_wait")
 
     def _send_away(self, waiter: Waiter, reason: Shed) -> None:
-        self._leave(waiter)
+        self._line.discard(waiter)
         if not waiter.place.done():
             waiter.place.set_exception(self._refusal(reason, waiter.call, waiter.cost))
 
-    def _leave(self, waiter: Waiter) -> None:
-        self._line.discard(waiter)
-        self._calm()
-
-    def _calm(self) -> None:
-        if not self._line:
-            self.forecast.flow.end()
-
-    def _refusal(self, reason: Shed, call: Call, cost: int, excess: float = 0.0) -> GatewayError:
-        return self.forecast.refusal(reason, call, cost, self._line, excess)
+    def _refusal(self, reason: Shed, call: Call, cost: int) -> GatewayError:
+        return self.forecast.refusal(reason, call, cost, self._line.of(call.key.tenant.priority))
 
     def __repr__(self) -> str:
         return f"<WaitingRoom waiting={len(self)}/{self.options.max_length}>"

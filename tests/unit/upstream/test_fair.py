@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.upstream.fair import SLACK, FairQueue
+from tests.clock import FakeClock
 from tests.unit.upstream.waiters import make_waiter, order
 
 
 def queue_of(*waiters) -> FairQueue:
-    queue = FairQueue()
+    queue = FairQueue(FakeClock())
     for waiter in waiters:
         queue.push(waiter)
     return queue
@@ -158,7 +159,7 @@ def test_the_served_tokens_of_two_who_wait_differ_by_no_more_than_a_call_of_each
 )
 @settings(max_examples=200, deadline=None)
 def test_nobody_is_lost_and_within_a_tenant_and_kind_nobody_overtakes(steps):
-    queue, waiting = FairQueue(), []
+    queue, waiting = FairQueue(FakeClock()), []
     for step in steps:
         if step[0] == "push":
             _, tenant, cost, tried = step
