@@ -29,7 +29,7 @@ class QueueOptions(BaseModel):
 
     max_wait: Seconds = Field(default=10.0, validation_alias=AliasChoices("max_wait", "max_wait_duration"))
     max_length: int = Field(default=1024, ge=0)
-    overload_wait: Seconds = 0.5
+    overload_wait: Seconds = 0.2
     tenant_share: int = Field(default=100, ge=1, le=100)
 
 

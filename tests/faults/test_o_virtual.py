@@ -35,7 +35,7 @@ async def test_o01_goodput_stays_at_its_peak_however_much_is_offered():
         assert goodput[load] >= 0.9 * peak, (load, goodput)
 
 
-async def test_o01_those_admitted_to_an_overloaded_pool_wait_half_a_second_and_a_little():
+async def test_o01_those_admitted_to_an_overloaded_pool_wait_little():
     calm = latency(served((await loaded(0.8)).of(begin=STEADY)))
     for load in (2, 5, 10):
         tried = (await loaded(load)).of(begin=STEADY)
