@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from app.admin.access import Access
     from app.admin.wishes import Wishes
+    from app.core.clock import Clock
+    from app.gateway.question import Question
     from app.store.audit import Audit
     from app.store.keys import StoredKeys
     from app.store.reconcile import Reconciliation
@@ -24,7 +26,8 @@ class AdminParts:
     """`cut` ends the running calls of a key or a tenant, given its id, wherever in this gateway they run.
     `reload` takes the configuration anew and tells the keys that changed; it raises InvalidRequest.
 
-    `explain` tells what happened to a call, None when it is not remembered; `config` is the effective
+    `explain` tells what happened to a call, None when it is not remembered, `rehearse` what would happen to
+    one; it raises InvalidRequest, ModelNotFound or NoHealthyEndpoint. `config` is the effective
     configuration with its secrets masked.
     """
 
@@ -38,6 +41,8 @@ class AdminParts:
     wishes: Wishes
     inflight: InFlightTable
     explain: Callable[[str], dict[str, Any] | None]
+    rehearse: Callable[[Question], Awaitable[dict[str, Any]]]
     cut: Callable[[str], object]
     reload: Callable[[], Awaitable[list[str]]]
     config: Callable[[], dict[str, Any]]
+    clock: Clock

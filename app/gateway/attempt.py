@@ -74,6 +74,11 @@ class Sender:
                     self._asker.learn(spec, "none")
                 return exchange
 
+    def rehearse(self, call: Call, model: Model, pool: Pool, endpoint: Endpoint) -> Outbound:
+        """What would be sent; the call is one that nobody serves."""
+        asking = self._asker.ask(call, model, endpoint.spec)
+        return self._outbounds.build(call, model, endpoint.spec, pool.served_name(endpoint), asking)
+
     async def _ask(
         self,
         call: Call,

@@ -108,8 +108,8 @@ class Gateway:
         except UNSERVED as error:
             last: GatewayError = error
         for fallback in self.catalog.fallbacks(model, call.key):
+            call.note(self._clock, "fallback", (("from", call.model), ("to", fallback.name)))
             call.target = call.model = fallback.name
-            call.note(self._clock, "fallback", fallback.name)
             try:
                 return await self._answered(call, fallback, ending)
             except UNSERVED as error:

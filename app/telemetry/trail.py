@@ -113,6 +113,6 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 def _event(note: Note) -> dict[str, Any]:
-    """Excluded (endpoint -> why) · waits · fallback (model) · retry_refused, hedge_refused (by what)."""
+    """Excluded (endpoint -> why) · waits · fallback (from, to) · retry_refused, hedge_refused (by what)."""
     detail = dict(note.told) if isinstance(note.told, tuple) else note.told
     return {"at_s": note.at, "what": note.what, "detail": detail}

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from app.core.outcome import Outcome
 from app.state.rule import Rule, RuleName, Window, Windows, rules_of
 from app.tenancy.answers import Answers
+from app.tenancy.forecast import forecast
 from app.tenancy.refusal import exceeded, refusal, unbounded
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from app.state.memory import Grant
     from app.store.spent import Spent
     from app.tenancy.calendar import Calendar
+    from app.tenancy.forecast import Forecast
 
 _WITHOUT_COMPLETION = frozenset(("pooling", "tokenize"))
 _REMEMBERED = 20_000
@@ -102,6 +104,18 @@ class Limiter:
         if needed > whole or not whole:
             raise exceeded(rules, needed)
         return whole
+
+    async def rehearse(self, call: Call) -> list[Forecast]:
+        """What each limit would say to the call; nothing is taken.
+
+        Raises RequestExceedsLimit, or InvalidRequest where a strict tenant leaves its answer open.
+        """
+        rules, whole = self._rules_of(call)
+        if not rules:
+            return []
+        tokens = 0 if whole is None else self._reservation(call, rules, whole)
+        stand = await self._counters.look(rules, self._calendar.windows(call.started_at))
+        return [forecast(rule, now, tokens) for rule, now in zip(rules, stand, strict=True)]
 
     async def standing(self, key: Key) -> list[tuple[str, Decision]]:
         """How every limit of a tenant and its key stands, each with its owner (key or tenant)."""

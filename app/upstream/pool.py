@@ -187,7 +187,7 @@ class ModelPool:
         """
         twin = copy.copy(self)
         twin.strategy = copy.deepcopy(self.strategy)
-        return (None if self.room else twin.choose(call)) or hopeless(self.choice, ())
+        return twin.choose(call) or hopeless(self.choice, ())
 
     def view(self) -> dict[str, Any]:
         """Everything an operator may see."""

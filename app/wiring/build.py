@@ -6,16 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from app.api.inference import Edge, Inference
 from app.core.clock import SystemClock
-from app.gateway.attempt import Sender
 from app.gateway.catalog import Catalog
-from app.gateway.dispatch import Dispatch
-from app.gateway.outbound import Outbounds
 from app.gateway.serve import Gateway
-from app.resilience.budget import RetryBudget
 from app.resilience.shedding import Shedding
 from app.server.lifecycle import Lifecycle
 from app.settings import fleet_plan, offered
-from app.tenancy.guards import LimitGuard
 from app.upstream.control import ControlPlane
 from app.upstream.fleet import Fleet
 from app.upstream.health import Prober
@@ -25,6 +20,7 @@ from app.upstream.transport.httpx_ import HttpxTransport
 from app.upstream.transport.options import TransportOptions
 from app.wiring.hearing import open_ears
 from app.wiring.house import House
+from app.wiring.line import open_line
 from app.wiring.storage import open_storage
 
 if TYPE_CHECKING:
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
 
     from app.core.clock import Clock
     from app.core.ports import Transport
-    from app.resilience.deadline import TimeoutOptions
     from app.settings import Settings
     from app.upstream.control import Control
     from app.wiring.hearing import Hearing
@@ -61,7 +56,7 @@ async def build(
     transport = transport or _transport(settings, clock)
     control = control or ControlPlane(clock)
     lifecycle = Lifecycle()
-    gateway = _line(settings, clock, storage, fleet, catalog, hearing, transport)
+    gateway, rehearsal = open_line(settings, clock, storage, fleet, catalog, hearing, transport, worker)
     shedding = Shedding(settings.server.shedding, settings.server.max_body_in_flight, hearing.lag)
     return House(
         settings=settings,
@@ -76,6 +71,7 @@ async def build(
         catalog=catalog,
         inference=_inference(settings, clock, storage, hearing, gateway, lifecycle, shedding),
         shedding=shedding,
+        rehearsal=rehearsal,
         hearing=hearing,
         reread=reread,
         worker=worker,
@@ -86,32 +82,6 @@ def _transport(settings: Settings, clock: Clock) -> Transport:
     if settings.transport == "httpx":
         return HttpxTransport(TransportOptions())
     return DirectTransport(TransportOptions(), clock)
-
-
-def _line(
-    settings: Settings,
-    clock: Clock,
-    storage: Storage,
-    fleet: Fleet,
-    catalog: Catalog,
-    hearing: Hearing,
-    transport: Transport,
-) -> Gateway:
-    def timeouts(model: str, endpoint: str | None = None) -> TimeoutOptions:
-        return fleet.plan.resilience_for(model, endpoint).timeouts
-
-    retry = settings.resilience.retry
-    salt = storage.cache_salt if settings.policy.cache_salt == "tenant" else None
-    dispatch = Dispatch(
-        Sender(transport, Outbounds(salt), timeouts, clock),
-        lambda model: fleet.plan.resilience_for(model, None).retry,
-        RetryBudget(retry.budget_ratio, retry.budget_min_per_second, clock),
-        clock,
-    )
-    guards = (LimitGuard(storage.limiter),)
-    return Gateway(
-        catalog, guards, storage.ledger, dispatch, hearing.observers, timeouts, hearing.pace, clock
-    )
 
 
 def _inference(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from app.core.clock import Clock
     from app.core.ports import Transport
     from app.gateway.catalog import Catalog
+    from app.gateway.rehearsal import Rehearsal
     from app.resilience.shedding import Shedding
     from app.server.lifecycle import Lifecycle
     from app.settings import Settings
@@ -63,6 +64,7 @@ class House:
     catalog: Catalog
     inference: Inference
     shedding: Shedding
+    rehearsal: Rehearsal
     hearing: Hearing
     reread: Callable[[], Settings] | None = None
     worker: int | None = None

@@ -29,9 +29,11 @@ def operate(house: House) -> AdminParts:
         wishes=Wishes(storage.intents, storage.changes, house.fleet, house.clock),
         inflight=house.hearing.inflight,
         explain=house.hearing.explain,
+        rehearse=house.rehearsal,
         cut=house.cut,
         reload=partial(_reload, house),
         config=lambda: masked(house.settings),
+        clock=house.clock,
     )
 
 
