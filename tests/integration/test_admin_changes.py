@@ -34,6 +34,10 @@ async def no_reload() -> list[str]:
     return []
 
 
+async def no_rehearsal(question) -> dict:
+    return {}
+
+
 @asynccontextmanager
 async def operated(url):
     """The stores, the keys of this process and of another one, and a client for both ports."""
@@ -44,7 +48,7 @@ async def operated(url):
         parts = AdminParts(
             Access(lambda: [Token.of("root", "admin", ADMIN)], clock), stores.tenants, stores.keys, stores.reports,
             Reconciliation(stores.database), stores.audit, fleet, Wishes(stores.intents, stores.changes, fleet, clock), InFlightTable(clock),
-            DecisionLog().explain, print, no_reload, dict,
+            DecisionLog().explain, no_rehearsal, print, no_reload, dict, clock,
         )  # fmt: skip
         app = FastAPI(redirect_slashes=False)
         problems.install(app)

@@ -307,7 +307,12 @@ async def test_operators_port_asks_for_tokens_and_tells_the_audit_who_it_was(gat
         assert (await ops.get("/admin/v1/audit?limit=1")).json()["data"][0]["origin"] == "127.0.0.1"
         export = await ops.get("/admin/v1/usage/export?format=jsonl")
         assert export.status_code == 200
-        assert (await ops.post("/admin/v1/explain", json={})).status_code == 501
+        told = (await ops.post("/admin/v1/explain", json={"model": "sim"})).json()
+        assert (told["would"], told["limits_counted"], told["worker"] in {0, 1}) == (
+            "dispatch",
+            "redis",
+            True,
+        )
 
 
 async def test_every_line_of_the_log_is_whole(gateway):

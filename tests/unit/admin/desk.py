@@ -14,11 +14,15 @@ from app.admin.parts import AdminParts
 from app.admin.wishes import Wishes
 from app.api import problems
 from app.core.errors import InvalidKey
+from app.state.memory import MemoryCounters
 from app.store.reconcile import Reconciliation
 from app.telemetry.decisions import DecisionLog
 from app.telemetry.inflight import InFlightTable
+from app.tenancy.calendar import Calendar
+from app.tenancy.limiter import Limiter
 from app.upstream.fleet import Fleet
 from tests.stores import Stores, opened
+from tests.unit.gateway.stage import stage
 from tests.unit.upstream.fleets import make_fleet, spec
 
 SECRETS = {role: f"{role}-token-0123456789" for role in ("admin", "operator", "viewer")}
@@ -79,9 +83,11 @@ async def desk(folder):
             wishes=wishes_of(stores, fleet),
             inflight=made.inflight,
             explain=made.decisions.explain,
+            rehearse=stage(fleet, Limiter(MemoryCounters(stores.clock), stores.clock, Calendar())),
             cut=lambda owner: made.inflight.cut(owner, InvalidKey()),
             reload=reload,
             config=lambda: {"admin_token": "**********", "server": {"port": 9000}},
+            clock=stores.clock,
         )
         await stores.changes.look()
         problems.install(made.app)

@@ -13,6 +13,8 @@ async def test_the_description_holds_every_path_and_body(admin):
     assert "/v1/fleet/{endpoint}/drain" in document["paths"]
     assert document["components"]["schemas"]["TenantNew"]["additionalProperties"] is False
     assert "for" in document["components"]["schemas"]["FleetOrder"]["properties"]
+    schemas = document["components"]["schemas"]
+    assert {"Rehearsed", "DryRun", "CallExplained", "AttemptShown", "LimitForecast"} <= schemas.keys()
     assert document["components"]["securitySchemes"] == {"token": {"type": "http", "scheme": "bearer"}}
     assert not [path for path in document["paths"] if "{path" in path]
 

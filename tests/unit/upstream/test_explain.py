@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from app.core.errors import NoHealthyEndpoint
 from app.core.failures import EndpointBusy, EndpointRefused, ModelMissing
-from app.upstream.explain import candidates
+from app.upstream.explain import NOTED, candidates
 from app.upstream.plan import ModelRouting
-from tests.unit.upstream.fleets import break_open, limited, make_call, make_fleet, spec
+from tests.clock import settle
+from tests.unit.upstream.fleets import SUCCESS, break_open, limited, make_call, make_fleet, spec
 
 
 def excluded(fleet, model: str = "m") -> dict:
@@ -61,3 +67,81 @@ def test_the_rows_tell_what_was_weighed():
         "excluded": None,
     }
     assert (b["preferred"], b["back_in"], b["excluded"]) == (False, 4, "not_preferred")
+
+
+async def noted(fleet, *tried: str):
+    call = make_call()
+    endpoint, lease = await fleet.pool("m").enter(call, tried)
+    lease.settle(SUCCESS)
+    return endpoint.name, call
+
+
+async def test_a_call_in_calm_notes_nothing_but_whom_it_could_have_met():
+    fleet = make_fleet(spec("a"), spec("b", tier=1), spec("c", weight=0))
+    await noted(fleet)
+    _, call = await noted(fleet)
+    assert call.notes == ()
+    assert call.candidates == (("a", 0, None), ("b", 1, None), ("c", 2, "weight"))
+
+
+async def test_a_call_notes_what_spoke_against_the_others_when_it_was_dispatched():
+    fleet = make_fleet(*(spec(name) for name in "abcdef"), endpoint_overrides=limited(a=1))
+    fleet.endpoints["a"].bulkhead.admit(make_call())
+    break_open(fleet.endpoints["b"])
+    fleet.endpoints["c"].learn(make_call(), EndpointBusy())
+    fleet.eject("d")
+    name, call = await noted(fleet, "e")
+    assert name == "f"
+    assert [(note.what, dict(note.told)) for note in call.notes] == [
+        ("excluded", {"a": "full", "b": "open", "c": "busy", "d": "ejected", "e": "tried"})
+    ]
+    fleet.drain("f")
+    assert dict(call.notes[0].told).get("f") is None
+
+
+async def test_the_place_a_call_takes_itself_is_not_against_it():
+    fleet = make_fleet(spec("a"), spec("b"), endpoint_overrides=limited(a=1, b=1))
+    await noted(fleet)
+    fleet.drain("b")
+    _, call = await noted(fleet)
+    assert [dict(note.told) for note in call.notes] == [{"b": "drained"}]
+
+
+async def test_a_call_that_waits_notes_why():
+    fleet = make_fleet(spec("a"), endpoint_overrides=limited(a=1))
+    _, held = await fleet.pool("m").enter(make_call(), ())
+    call = make_call()
+    waiting = asyncio.ensure_future(fleet.pool("m").enter(call, ()))
+    await settle()
+    held.settle(SUCCESS)
+    _, lease = await waiting
+    lease.settle(SUCCESS)
+    assert [(note.what, note.told) for note in call.notes] == [
+        ("excluded", (("a", "full"),)),
+        ("waits", None),
+    ]
+
+
+async def test_a_refused_call_notes_why():
+    fleet = make_fleet(spec("a"), spec("b"))
+    fleet.endpoints["a"].probed("down")
+    break_open(fleet.endpoints["b"])
+    call = make_call()
+    with pytest.raises(NoHealthyEndpoint):
+        await fleet.pool("m").enter(call, ())
+    assert [dict(note.told) for note in call.notes] == [{"a": "down", "b": "open"}]
+
+
+async def test_only_so_many_exclusions_are_noted():
+    fleet = make_fleet(*(spec(f"gpu-{number}") for number in range(NOTED + 9)))
+    for endpoint in list(fleet.endpoints.values())[1:]:
+        fleet.drain(endpoint.name)
+    _, call = await noted(fleet)
+    assert len(call.notes[0].told) == NOTED
+
+
+async def test_who_refused_the_model_is_told_as_out_for_good():
+    fleet = make_fleet(spec("a"), spec("b"), spec("c"), models={"m": ModelRouting(("a", "b"), True)})
+    fleet.endpoints["b"].learn(make_call(), ModelMissing())
+    _, call = await noted(fleet)
+    assert call.candidates == (("a", 0, None), ("b", 1, "model_missing"), ("c", 1, "not_preferred"))

@@ -485,3 +485,26 @@ def test_hedging_is_a_matter_of_the_model_and_what_it_learnt_outlives_a_reload()
     assert pool_of(fleet).hedge is not hedge
     fleet.apply(make_plan(spec("a")))
     assert pool_of(fleet).hedge is None
+
+
+class Sticky:
+    """A strategy with a memory, and a copy of it for every rehearsal."""
+
+    def __init__(self) -> None:
+        self.picked: list[str] = []
+
+    def pick(self, call, endpoints):
+        endpoint = endpoints[len(self.picked) % len(endpoints)]
+        self.picked.append(endpoint.name)
+        return endpoint
+
+
+def test_rehearsal_finds_what_the_next_call_will_and_leaves_no_trace(clock):
+    fleet = make_fleet(spec("a"), spec("b"), spec("c"), clock=clock)
+    pool = pool_of(fleet)
+    pool.strategy = Sticky()
+    for _ in range(5):
+        expected = [pool.rehearse(make_call()).name for _ in range(3)]
+        assert {pool.choose(make_call()).name} == set(expected)
+    assert len(pool.strategy.picked) == 5
+    assert fleet.inflight == 0
