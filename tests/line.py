@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from app.gateway.attempt import Sender
 from app.gateway.catalog import Catalog, Model
@@ -66,10 +67,12 @@ def error_body(
 class Rig:
     """The whole line over scripted endpoints."""
 
-    def __init__(self, *names: str, attempts: int = 2, model: Model | None = None, **answers) -> None:
+    def __init__(
+        self, *names: str, attempts: int = 2, model: Model | None = None, transport: Any = None, **answers
+    ) -> None:
         self.clock = FakeClock()
         self.pool = FakePool(*names)
-        self.transport = ScriptedTransport(**answers)
+        self.transport = transport or ScriptedTransport(**answers)
         self.ledger = MemoryLedger()
         self.ear = Ear()
         self.guard = CountingGuard()
