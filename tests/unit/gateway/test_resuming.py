@@ -66,8 +66,9 @@ async def length_of(body: dict) -> int:
 
 @pytest.mark.parametrize("usage", ["none", "final", "continuous"])
 @pytest.mark.parametrize("body", [CHAT, TEXTS], ids=["chat", "completions"])
-async def test_answer_is_whole_at_whatever_byte_it_breaks(body, usage):
+async def test_answer_is_whole_at_whatever_byte_it_breaks(body, usage, monkeypatch):
     """In 250 places each: in events, characters and line ends; the rest sometimes breaks too."""
+    monkeypatch.setattr("app.resilience.retry._WAIT", lambda state: 0.0)
     dice = random.Random(f"{usage} {'prompt' in body}")
     longest = await length_of(body)
     for number in range(250):
