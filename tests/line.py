@@ -13,6 +13,7 @@ from app.gateway.pace import Pace
 from app.gateway.serve import Gateway
 from app.resilience.budget import RetryBudget
 from app.resilience.deadline import FirstByte, TimeoutOptions
+from app.resilience.fuse import Fuse, FuseOptions
 from app.resilience.retry import RetryOptions
 from tests.clock import FakeClock
 from tests.fakes import CountingGuard, Ear, FakePool, FakePools, MemoryLedger, ScriptedTransport, make_call
@@ -77,6 +78,7 @@ class Rig:
         self.ear = Ear()
         self.guard = CountingGuard()
         self.pace = Pace()
+        self.fuse = Fuse(lambda model, endpoint: FuseOptions(), self.clock)
         self.model = model or Model("m")
         self.pools = FakePools(self.pool)
         self.timeouts = TimeoutOptions(
@@ -87,6 +89,7 @@ class Rig:
             sender,
             lambda model: RetryOptions(max_attempts=attempts),
             RetryBudget(0.1, 3, self.clock),
+            self.fuse,
             self.clock,
         )
         self.gateway = Gateway(
@@ -97,6 +100,7 @@ class Rig:
             self.ear,
             lambda model: self.timeouts,
             self.pace,
+            self.fuse,
             self.clock,
         )
 

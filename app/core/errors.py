@@ -5,6 +5,7 @@ GatewayError
 │                 RequestTimeout RequestTooLarge UnsupportedMediaType HeadersTooLarge Conflict NotImplementedYet
 ├── limits:       RateLimitExceeded QuotaExhausted
 ├── capacity:     Overloaded NoHealthyEndpoint ShuttingDown Stopped StorageUnavailable
+├── QueryOfDeath  endpoints died of it
 ├── CallerGone    nobody is there to be answered
 └── EndpointError (see core/failures): what an endpoint did
 """
@@ -202,6 +203,16 @@ class Stopped(GatewayError):
     code = "stopped"
     message = "An operator of the gateway stopped this request."
     should_retry = False
+
+
+class QueryOfDeath(GatewayError):
+    """Endpoints died of such a request before; it is sent to no other one for a while."""
+
+    status = 502
+    code = "upstream_error"
+    message = "Endpoints failed while they handled this very request; it is not tried again for now."
+    should_retry = False
+    reason = "fuse"
 
 
 class StorageUnavailable(GatewayError):

@@ -18,6 +18,7 @@ from app.core.outcome import Outcome
 class EndpointError(GatewayError):
     """`outcome` is what the breaker learns; `free` costs neither attempt nor retry budget;
     `elsewhere`: another endpoint may be tried while nothing has reached the caller;
+    `died`: the endpoint's process, or its engine, is gone and the call was there;
     `reason`: one word for metrics.
     """
 
@@ -29,6 +30,7 @@ class EndpointError(GatewayError):
     free = False
     elsewhere = False
     draining = False
+    died = False
     reason = "error"
 
 
@@ -57,7 +59,7 @@ class ConnectTimeout(EndpointError):
 class ClosedEarly(EndpointError):
     """The connection ended after the request was sent and before the first event."""
 
-    elsewhere = True
+    elsewhere = died = True
     reason = "closed"
 
 
@@ -70,9 +72,10 @@ class EndpointFailed(EndpointError):
     elsewhere = True
     reason = "5xx"
 
-    def __init__(self, message: str | None = None, *, draining: bool = False) -> None:
+    def __init__(self, message: str | None = None, *, draining: bool = False, died: bool = False) -> None:
         super().__init__(message)
         self.draining = draining
+        self.died = died
 
 
 class BadUpstream(EndpointError):
@@ -163,12 +166,23 @@ class TotalTimeout(UpstreamTimeout):
 
 
 class StreamBroken(EndpointError):
-    """Cut, aborted, failed in band or ended without a finish reason after the first event."""
+    """Cut, aborted, failed in band or ended without a finish reason after the first event.
+
+    A connection that is cut or reset is a death; a failure in band only where it is told to be one.
+    """
 
     message = "The endpoint broke off before the answer was complete."
     reason = "cut"
 
-    def __init__(self, message: str | None = None, *, reason: str = "cut", draining: bool = False) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        reason: str = "cut",
+        draining: bool = False,
+        died: bool | None = None,
+    ) -> None:
         super().__init__(message)
         self.reason = reason
         self.draining = draining
+        self.died = reason in {"cut", "reset"} if died is None else died

@@ -42,7 +42,7 @@ class Settlement(Struct, frozen=True, gc=False):
 
     `finish` is the engine's finish reason, or hang_up, timeout, cut; `status` what the caller got
     (499: it was gone); `reason` a short word for metrics, such as connect, reset, first_byte. `suspect`: the
-    endpoint stated counts that cannot be true.
+    endpoint stated counts that cannot be true. `died`: the endpoint was gone before it had answered.
     """
 
     outcome: Outcome
@@ -57,6 +57,7 @@ class Settlement(Struct, frozen=True, gc=False):
     reason: str | None = None
     billed: bool = True
     suspect: bool = False
+    died: bool = False
 
 
 ABANDONED = Settlement(Outcome.IGNORED, status=499, finish="hang_up", reason="abandoned", billed=False)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from app.core.errors import GatewayError, NoHealthyEndpoint, Overloaded
 from app.core.failures import (
-    ClosedEarly,
     ConnectFailed,
     ConnectTimeout,
     EndpointBusy,
@@ -15,8 +14,10 @@ from app.core.failures import (
     EndpointRefused,
     ModelMissing,
 )
+from app.core.outcome import ABANDONED
 from app.gateway.hedging import Race
 from app.gateway.verdicts import BUG, failed, gone
+from app.resilience.fuse import DEATHS
 from app.resilience.retry import retrying
 
 if TYPE_CHECKING:
@@ -24,16 +25,15 @@ if TYPE_CHECKING:
 
     from app.core.call import Call
     from app.core.clock import Clock
+    from app.core.guard import Lease
     from app.core.ports import Pool
     from app.gateway.attempt import Sender
     from app.gateway.catalog import Model
     from app.gateway.ending import Ending
     from app.gateway.exchange import JsonExchange, StreamExchange
     from app.resilience.budget import RetryBudget
+    from app.resilience.fuse import Fuse
     from app.resilience.retry import RetryOptions
-
-DEATHS = 2
-"""Connections that one call may see die before it is suspected of killing endpoints."""
 
 BUSY_FOR = 1.0
 """Seconds a caller is told to wait when none of the busy endpoints said for how long they are."""
@@ -57,11 +57,13 @@ class Dispatch:
         sender: Sender,
         retry: Callable[[str], RetryOptions],
         budget: RetryBudget,
+        fuse: Fuse,
         clock: Clock,
     ) -> None:
         self._sender = sender
         self._retry = retry
         self._budget = budget
+        self._fuse = fuse
         self._clock = clock
         self._stopped: set[asyncio.Task[None]] = set()
 
@@ -137,7 +139,7 @@ class Dispatch:
         costly = [failure for failure in failures if not failure.free]
         if len(costly) >= options.max_attempts:
             spent = "attempts"
-        elif sum(isinstance(failure, ClosedEarly) for failure in costly) >= DEATHS:
+        elif sum(failure.died for failure in costly) >= DEATHS:
             spent = "deaths"
         elif not self._budget.withdraw():
             spent = "budget"
@@ -159,6 +161,8 @@ class Dispatch:
             endpoint, lease = await pool.enter(call, tried)
         except GatewayError as error:
             raise _NowhereLeft(error) from error
+        if self._fuse.armed and (tried or call.queue_wait):
+            self._check_again(call, lease)
         tried.append(endpoint.spec.name)
         started = self._clock.monotonic()
         if call.dispatched_at is None:
@@ -185,6 +189,14 @@ class Dispatch:
         lease.answered()
         ending.absorb(endpoint, lease, started)
         return exchange
+
+    def _check_again(self, call: Call, lease: Lease) -> None:
+        """While it waited or was tried, another call with the same body may have seen an endpoint die."""
+        try:
+            self._fuse.check(call)
+        except GatewayError:
+            lease.settle(ABANDONED)
+            raise
 
 
 def _verdict(failures: list[EndpointError]) -> GatewayError:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from app.core.ports import Endpoint, Ledger, Observer
     from app.gateway.pace import Pace
     from app.resilience.deadline import Deadline
+    from app.resilience.fuse import Fuse
 
 _CUT_SHORT = frozenset({"hang_up", "first_byte", "idle", "total"})
 """Reasons of attempts that ended while the endpoint was still at work."""
@@ -38,6 +39,7 @@ class Ending:
         "_broken_off",
         "_clock",
         "_endpoint",
+        "_fuse",
         "_hedge",
         "_ledger",
         "_observer",
@@ -57,6 +59,7 @@ class Ending:
         ledger: Ledger,
         observer: Observer,
         pace: Pace,
+        fuse: Fuse,
         clock: Clock,
     ) -> None:
         self.call = call
@@ -65,6 +68,7 @@ class Ending:
         self._ledger = ledger
         self._observer = observer
         self._pace = pace
+        self._fuse = fuse
         self._clock = clock
         self._place: Lease | None = None
         self._endpoint: EndpointSpec | None = None
@@ -93,6 +97,10 @@ class Ending:
     ) -> None:
         """Note the end of one try; `started` is monotonic. One that died unheard has probably generated."""
         call = self.call
+        if settlement.died:
+            self._fuse.died(call, endpoint.name)
+        elif self._fuse.armed and settlement.outcome is Outcome.SUCCESS:
+            self._fuse.clear(call)
         if settlement.reason in _DIED and settlement.usage is NO_USAGE:
             settlement = replace(settlement, usage=Usage(completion=self._generated(started)))
         ended = settlement.elapsed or self.elapsed
@@ -149,6 +157,7 @@ class Ending:
                 error_code=error.code,
                 reason=getattr(error, "reason", None),
                 billed=since is not None,
+                died=isinstance(error, EndpointError) and error.died,
             )
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from app.core.failures import EndpointError, IdleTimeout, StreamBroken, TotalTimeout
 from app.core.outcome import Outcome
+from app.resilience.classify import classify_event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -153,7 +154,7 @@ class StreamExchange:
         reader = self._reader
         if not reader.complete:
             if reader.error is not None:
-                raise StreamBroken(reason="in_band")
+                raise StreamBroken(reason="in_band", died=classify_event(reader.error).died)
             aborted = reader.finish == "abort"
             raise StreamBroken(reason="abort" if aborted else "unfinished", draining=aborted)
         durable = None

@@ -166,6 +166,7 @@ class Resuming:
             reason=error.reason,
             billed=False,
             suspect=metered is not None and metered.suspect,
+            died=error.died,
         )
 
     async def _conclude(self, finish: str | None) -> bytes:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from app.gateway.exchange import JsonExchange
     from app.gateway.pace import Pace
     from app.resilience.deadline import TimeoutOptions
+    from app.resilience.fuse import Fuse
 
 UNSERVED = (NoHealthyEndpoint, Overloaded, ConnectFailed, ConnectTimeout, EndpointBusy)
 """Nobody of the model could take the call: its fallbacks may."""
@@ -44,6 +45,7 @@ class Gateway:
         observer: Observer,
         timeouts: Callable[[str], TimeoutOptions],
         pace: Pace,
+        fuse: Fuse,
         clock: Clock,
     ) -> None:
         self.catalog = catalog
@@ -53,6 +55,7 @@ class Gateway:
         self._observer = observer
         self._timeouts = timeouts
         self._pace = pace
+        self._fuse = fuse
         self._clock = clock
 
     async def serve(self, call: Call, model: Model) -> Reply:
@@ -64,6 +67,8 @@ class Gateway:
         try:
             if self._ledger.overdue:
                 raise StorageUnavailable
+            if self._fuse.armed:
+                self._fuse.check(call)
             await lease.take(call, self._guards)
         except BaseException as error:
             lease.settle(ABANDONED)
@@ -71,7 +76,9 @@ class Gateway:
             raise
         self._ledger.open(call)
         deadline = Deadline(self._clock)
-        ending = Ending(call, lease, deadline, self._ledger, self._observer, self._pace, self._clock)
+        ending = Ending(
+            call, lease, deadline, self._ledger, self._observer, self._pace, self._fuse, self._clock
+        )
         try:
             deadline.until(self._limit(call, model), TotalTimeout)
             deadline.start()

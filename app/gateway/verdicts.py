@@ -31,6 +31,7 @@ def failed(call: Call, error: EndpointError) -> Settlement:
         reason=error.reason,
         billed=False,
         suspect=call.metered is not None and call.metered.suspect,
+        died=error.died,
     )
 
 

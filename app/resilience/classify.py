@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LONGEST_RETRY_AFTER = 60.0
 
 _BUSY_TYPE = "Service Unavailable"
+_DEAD = "EngineCore encountered an issue"
 _DRAINING = "cannot schedule new futures after shutdown"
 _NOT_OUR_HTTP = b"Invalid HTTP request received."
 _HTTP_STATUS = re.compile(r"[1-5][0-9]{2}")
@@ -76,7 +77,8 @@ def _classify(status: int, headers: Mapping[str, str], refusal: Refusal) -> Endp
     if status == 429 or (status == 503 and (refusal.type == _BUSY_TYPE or "retry-after" in headers)):
         return EndpointBusy(retry_after=_retry_after(headers))
     if status >= 500 or status == 408:
-        return EndpointFailed(draining=_DRAINING in (refusal.message or ""))
+        message = refusal.message or ""
+        return EndpointFailed(draining=_DRAINING in message, died=_DEAD in message)
     if status in {401, 403}:
         return EndpointRefused()
     if status == 404 and _about_the_model(refusal):

@@ -12,6 +12,7 @@ from app.resilience.breaker import BreakerOptions
 from app.resilience.bulkhead import BulkheadOptions
 from app.resilience.deadline import TimeoutOptions
 from app.resilience.ejection import EjectionOptions
+from app.resilience.fuse import FuseOptions
 from app.resilience.hedge import HedgeOptions
 from app.resilience.retry import RetryOptions
 
@@ -45,6 +46,7 @@ class Resilience(BaseModel):
     ejection: EjectionOptions = EjectionOptions()
     retry: RetryOptions = RetryOptions()
     hedge: HedgeOptions = HedgeOptions()
+    fuse: FuseOptions = FuseOptions()
 
     def overlaid(self, *overrides: Mapping[str, Any]) -> Self:
         """A copy with the fields of each override in place, the last one winning.

@@ -34,6 +34,9 @@ class Overrides(BaseModel, frozen=True):
     hedge: Annotated[dict[str, Any], Partial(Resilience.model_fields["hedge"].annotation)] = Field(
         default_factory=dict
     )
+    fuse: Annotated[dict[str, Any], Partial(Resilience.model_fields["fuse"].annotation)] = Field(
+        default_factory=dict
+    )
 
     def sections(self) -> dict[str, Any]:
         """The sections that say anything."""

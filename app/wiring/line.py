@@ -12,6 +12,7 @@ from app.gateway.question import Imagination
 from app.gateway.rehearsal import Rehearsal
 from app.gateway.serve import Gateway
 from app.resilience.budget import RetryBudget
+from app.resilience.fuse import Fuse
 from app.tenancy.guards import LimitGuard
 
 if TYPE_CHECKING:
@@ -46,17 +47,19 @@ def open_line(
         return "redis" if storage.shared.up else "share"
 
     retry = settings.resilience.retry
+    fuse = Fuse(lambda model, endpoint: fleet.plan.resilience_for(model, endpoint).fuse, clock)
     salt = storage.cache_salt if settings.policy.cache_salt == "tenant" else None
     sender = Sender(transport, Outbounds(salt), timeouts, clock)
     dispatch = Dispatch(
         sender,
         lambda model: fleet.plan.resilience_for(model, None).retry,
         RetryBudget(retry.budget_ratio, retry.budget_min_per_second, clock),
+        fuse,
         clock,
     )
     guards = (LimitGuard(storage.limiter),)
     gateway = Gateway(
-        catalog, guards, storage.ledger, dispatch, hearing.observers, timeouts, hearing.pace, clock
+        catalog, guards, storage.ledger, dispatch, hearing.observers, timeouts, hearing.pace, fuse, clock
     )
     imagination = Imagination(catalog, hearing.prompts, settings.policy, clock)
     prospects = Prospects(fleet, sender)

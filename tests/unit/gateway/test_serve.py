@@ -129,9 +129,9 @@ async def test_two_deaths_end_a_call_whatever_attempts_are_left():
 
 async def test_an_empty_retry_budget_leaves_the_last_error_as_it_is():
     rig = Rig("a", "b", a=[ClosedEarly()], b=[ClosedEarly()])
-    for _ in range(40):
+    for number in range(40):
         with pytest.raises(ClosedEarly):
-            await rig.call()
+            await rig.call(body={"model": "m", "messages": [], "seed": number})
     assert len(rig.transport.asked) < 80
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.core.failures import ClosedEarly
+from app.core.failures import ClosedEarly, ConnectFailed, ConnectTimeout
 from app.upstream.transport.direct.dial import Dial
 from app.upstream.transport.direct.pool import ConnectionPool
 from app.upstream.transport.direct.request import encode_head
@@ -21,7 +21,8 @@ class DirectTransport:
 
     A reused connection that dies at once, before a byte has come back, was closed by the endpoint while it
     was idle: the request is sent once more, on a fresh one, and nobody hears of it. One that dies later than
-    a new one may take to open has been at work: whether to begin anew is not decided here.
+    a new one may take to open has been at work: whether to begin anew is not decided here. Nor is it where
+    the endpoint takes no fresh one: then it died, be it of this request.
     """
 
     def __init__(self, options: TransportOptions, clock: Clock) -> None:
@@ -40,6 +41,11 @@ class DirectTransport:
             except ClosedEarly:
                 if connection.heard or self._now() - sent > connect_timeout:
                     raise
+                try:
+                    fresh = await Dial(origin, self._options).connect(connect_timeout)
+                except (ConnectFailed, ConnectTimeout) as gone:
+                    raise ClosedEarly from gone
+                return await fresh.exchange(head, outbound.body)
         connection = await Dial(origin, self._options).connect(connect_timeout)
         return await connection.exchange(head, outbound.body)
 

@@ -1,0 +1,131 @@
+"""A fuse: a body that was in flight at two deaths of endpoints is sent to no third one.
+
+Some requests end the engine that reads them. Every retry of such a query of death, by us or by its caller,
+costs one endpoint more. What was in flight at a death is suspected; only what was there at two is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.core.errors import QueryOfDeath
+from app.core.units import Seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.core.call import Call
+    from app.core.clock import Clock
+
+DEATHS = 2
+"""Deaths at which a body may have been in flight before it passes for their cause."""
+
+ONE_DEATH = 10.0
+"""Seconds in which connections of one endpoint break by the same death; none is back sooner."""
+
+logger = logging.getLogger(__name__)
+
+
+class FuseOptions(BaseModel):
+    """`refuse_for`: seconds from the last death on; `max_suspects`: bodies remembered, the oldest go first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+    refuse_for: Seconds = Field(default=600.0, gt=0)
+    max_suspects: int = Field(default=1000, ge=1)
+
+
+class _Suspect:
+    __slots__ = ("deaths", "until")
+
+    def __init__(self) -> None:
+        self.deaths: set[int] = set()
+        self.until = 0.0
+
+
+class Fuse:
+    """Remembers suspects by what they ask of which model, whoever asks: an engine dies of it all the same.
+
+    `armed` is False while nobody is suspected, and nothing else of this need be touched then. A body that is
+    answered in full is cleared: it is what many ask for and happened to be there.
+    """
+
+    def __init__(self, options: Callable[[str, str], FuseOptions], clock: Clock) -> None:
+        """`options` are looked up by model and endpoint at each death."""
+        self.armed = False
+        self._options = options
+        self._clock = clock
+        self._suspects: dict[bytes, _Suspect] = {}
+        self._last: dict[str, tuple[int, float]] = {}
+        self._deaths = 0
+
+    def check(self, call: Call) -> None:
+        """Raises QueryOfDeath."""
+        self._forget()
+        suspect = self._suspects.get(_fingerprint(call)) if self.armed else None
+        if suspect is not None and len(suspect.deaths) >= DEATHS:
+            raise QueryOfDeath
+
+    def died(self, call: Call, endpoint: str) -> None:
+        """The endpoint of that name died with the call in flight."""
+        options = self._options(call.target, endpoint)
+        if not options.enabled:
+            return
+        self._forget()
+        now = self._clock.monotonic()
+        death = self._death(endpoint, now)
+        fingerprint = _fingerprint(call)
+        suspect = self._suspects.pop(fingerprint, None) or _Suspect()
+        if len(suspect.deaths) == DEATHS - 1 and death not in suspect.deaths:
+            logger.error(
+                "call %s was in flight when %s died, the second death of its kind: refused for %g s",
+                call.id,
+                endpoint,
+                options.refuse_for,
+            )
+        suspect.deaths.add(death)
+        suspect.until = now + options.refuse_for
+        self._suspects[fingerprint] = suspect
+        while len(self._suspects) > options.max_suspects:
+            del self._suspects[next(iter(self._suspects))]
+        self.armed = True
+
+    def clear(self, call: Call) -> None:
+        """The call was answered in full."""
+        self._suspects.pop(_fingerprint(call), None)
+        self.armed = bool(self._suspects)
+
+    def _death(self, endpoint: str, now: float) -> int:
+        """Its number: all that breaks within a few seconds at one endpoint breaks of one death."""
+        number, last = self._last.get(endpoint, (0, 0.0))
+        if not number or now - last > ONE_DEATH:
+            self._deaths = number = self._deaths + 1
+        self._last[endpoint] = number, now
+        return number
+
+    def _forget(self) -> None:
+        """Drop those whose time is over; with the last of them, the deaths too."""
+        now = self._clock.monotonic()
+        while self._suspects:
+            oldest = next(iter(self._suspects))
+            if self._suspects[oldest].until > now:
+                return
+            del self._suspects[oldest]
+        self.armed = False
+        self._last.clear()
+
+    def __repr__(self) -> str:
+        blown = sum(len(suspect.deaths) >= DEATHS for suspect in self._suspects.values())
+        return f"<Fuse suspects={len(self._suspects)} refused={blown}>"
+
+
+def _fingerprint(call: Call) -> bytes:
+    """Of the model and all else the body says; a call under another name for the model is the same."""
+    asked = msgspec.json.encode(call.body | {"model": call.target}, order="deterministic")
+    return blake2b(asked, digest_size=16).digest()
