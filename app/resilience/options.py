@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from app.core.units import Seconds
+from app.resilience.adaptive import AdaptiveOptions
 from app.resilience.breaker import BreakerOptions
 from app.resilience.bulkhead import BulkheadOptions
 from app.resilience.deadline import TimeoutOptions
@@ -47,6 +48,7 @@ class Resilience(BaseModel):
     retry: RetryOptions = RetryOptions()
     hedge: HedgeOptions = HedgeOptions()
     fuse: FuseOptions = FuseOptions()
+    adaptive: AdaptiveOptions = AdaptiveOptions()
 
     def overlaid(self, *overrides: Mapping[str, Any]) -> Self:
         """A copy with the fields of each override in place, the last one winning.

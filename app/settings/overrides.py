@@ -37,6 +37,9 @@ class Overrides(BaseModel, frozen=True):
     fuse: Annotated[dict[str, Any], Partial(Resilience.model_fields["fuse"].annotation)] = Field(
         default_factory=dict
     )
+    adaptive: Annotated[dict[str, Any], Partial(Resilience.model_fields["adaptive"].annotation)] = Field(
+        default_factory=dict
+    )
 
     def sections(self) -> dict[str, Any]:
         """The sections that say anything."""

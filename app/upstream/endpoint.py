@@ -7,26 +7,23 @@ import random
 from typing import TYPE_CHECKING, Any, Literal
 
 from app.core.failures import EndpointBusy, EndpointRefused, FirstByteTimeout, IdleTimeout, ModelMissing
-from app.resilience.breaker import Breaker
-from app.resilience.bulkhead import Bulkhead
 from app.resilience.conduct import Conduct
 from app.resilience.penalty import Penalty
 from app.resilience.ramp import Ramp
 from app.upstream.busy import Busy
 from app.upstream.catalogue import Catalogue
-from app.upstream.latency import Latency
+from app.upstream.gates import Gates
 from app.upstream.row import row
 from app.upstream.scraped import NOTHING, Scraped
 from app.upstream.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from app.core.call import Call
     from app.core.clock import Clock
     from app.core.endpoint import EndpointSpec
     from app.core.failures import EndpointError
-    from app.core.guard import Gate
     from app.resilience.options import Resilience
     from app.resilience.outlier import Offence
     from app.upstream.catalogue import ModelCard
@@ -69,18 +66,16 @@ class LiveEndpoint:
         self._clock = clock
         self._on_change = on_change
         self._scraped = NOTHING
-        self.bulkhead = Bulkhead(resilience.bulkhead, lambda: on_free(self))
-        self._latency = Latency(clock, self.standing.busy.answered, self.conduct, self.bulkhead)
-        self.breaker = Breaker(spec.name, resilience.breaker, clock, self._breaker_changed)
-        self.gates: Sequence[Gate] = (self.bulkhead, self._latency, self.breaker)
+        hears = self.standing.busy.answered, lambda: on_free(self), self._breaker_changed
+        self._gates = Gates(spec.name, resilience, clock, self.conduct, *hears)
+        self.bulkhead = self._gates.bulkhead
+        self.breaker, self.gates = self._gates.breaker, self._gates.in_order
 
     def adopt(self, spec: EndpointSpec, resilience: Resilience) -> None:
         """Take another plan's spec and options; a mechanism whose options are the same is kept."""
-        self.bulkhead.limit = resilience.bulkhead.max_concurrent_calls
         self.conduct.options = self.penalty.options = resilience.ejection
-        if resilience.breaker != self.resilience.breaker:
-            self.breaker = Breaker(spec.name, resilience.breaker, self._clock, self._breaker_changed)
-            self.gates = (self.bulkhead, self._latency, self.breaker)
+        self._gates.adopt(spec.name, resilience)
+        self.breaker, self.gates = self._gates.breaker, self._gates.in_order
         self.catalogue.fix(spec.models)
         self.spec, self.resilience, self.steady = spec, resilience, False
         self._weigh()
@@ -105,7 +100,7 @@ class LiveEndpoint:
 
     @property
     def latency(self) -> float | None:
-        return self._latency.seconds
+        return self._gates.latency.seconds
 
     @property
     def scraped(self) -> Scraped:
@@ -130,7 +125,7 @@ class LiveEndpoint:
         """Seconds since a byte came for any of the calls it has, counted from when it got the first of them."""
         if not self.inflight:
             return 0.0
-        return self._clock.monotonic() - max(self.progressed_at, self._latency.busy_since)
+        return self._clock.monotonic() - max(self.progressed_at, self._gates.latency.busy_since)
 
     def learn(self, call: Call, error: EndpointError) -> None:
         self.last_error = error.reason
@@ -195,6 +190,8 @@ class LiveEndpoint:
             before, self._clock.time() - self.resilience.ejection.slow_start
         ):
             self.recover()
+        if self._gates.adaptive is not None:
+            self._gates.adaptive.told(scraped.waiting, scraped.running, scraped.stale_at)
         if scraped is NOTHING:
             return
         if self.standing.suspicion.compare(before, scraped):
