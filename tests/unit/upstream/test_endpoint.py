@@ -412,3 +412,64 @@ def test_how_long_its_calls_have_been_silent(endpoint: LiveEndpoint, clock: Fake
     assert endpoint.silent_for() == 1.0
     lease.settle(SUCCESS)
     assert endpoint.silent_for() == 0.0
+
+
+def adaptive_plan(**options):
+    resilience = {
+        "bulkhead": {"max_concurrent_calls": 50},
+        "adaptive": {"enabled": True, "initial": 20} | options,
+    }
+    return make_plan(resilience=resilience).resilience
+
+
+def test_a_limit_that_moves_begins_below_the_bulkheads_and_is_seen(
+    clock: FakeClock, freed: list[LiveEndpoint]
+):
+    endpoint = LiveEndpoint(spec("a"), adaptive_plan(), clock, freed.append, lambda *_: None)
+    assert endpoint.view()["limit"] == 20
+    leases = [enter(endpoint) for _ in range(20)]
+    assert not endpoint.has_room
+    for lease in leases:
+        lease.settle(SUCCESS)
+    assert endpoint.inflight == 0
+
+
+def test_a_limit_that_rises_frees_places_for_those_who_wait(clock: FakeClock, freed: list[LiveEndpoint]):
+    endpoint = LiveEndpoint(spec("a"), adaptive_plan(), clock, freed.append, lambda *_: None)
+    leases = []
+    for _ in range(20):
+        lease = Lease()
+        lease.enter(make_call(streams=True), endpoint.gates)
+        leases.append(lease)
+    clock.advance(0.1)
+    for lease in leases[:10]:
+        lease.answered()
+    assert endpoint.bulkhead.limit == 30
+    assert len(freed) == 10
+
+
+def test_what_was_scraped_moves_the_limit(clock: FakeClock, freed: list[LiveEndpoint]):
+    endpoint = LiveEndpoint(spec("a"), adaptive_plan(), clock, freed.append, lambda *_: None)
+    for _ in range(2):
+        endpoint.hear(Scraped(running=10, waiting=10, stale_at=clock.monotonic() + 45))
+    assert endpoint.bulkhead.limit == 10
+
+
+def test_other_options_keep_a_limit_that_moves_or_begin_it_or_end_it(
+    clock: FakeClock, freed: list[LiveEndpoint]
+):
+    endpoint = LiveEndpoint(spec("a"), adaptive_plan(), clock, freed.append, lambda *_: None)
+    moving = endpoint._gates.adaptive
+    endpoint.adopt(spec("a"), adaptive_plan().overlaid({"bulkhead": {"max_concurrent_calls": 12}}))
+    assert endpoint._gates.adaptive is moving
+    assert endpoint.bulkhead.limit == 12
+    endpoint.adopt(spec("a"), adaptive_plan(initial=7))
+    assert endpoint._gates.adaptive is not moving
+    assert endpoint.bulkhead.limit == 7
+    endpoint.adopt(spec("a"), adaptive_plan(enabled=False))
+    assert endpoint._gates.adaptive is None
+    assert endpoint.bulkhead.limit == 50
+    assert len(endpoint.gates) == 3
+    endpoint.adopt(spec("a"), adaptive_plan())
+    assert endpoint.bulkhead.limit == 20
+    assert len(endpoint.gates) == 4
