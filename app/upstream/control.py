@@ -84,11 +84,8 @@ class ControlPlane:
                     return response.status_code, await _read(response)
         except (TotalTimeout, httpx.TimeoutException) as error:
             raise UnansweredError("timeout") from error
-        except (
-            httpx.NetworkError,
-            OSError,
-            ValueError,
-        ) as error:  # a name without an address is a ValueError
+        except (httpx.NetworkError, OSError, ValueError) as error:
+            # the last one: its name has no address
             raise UnansweredError("connect") from error
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise UnansweredError("bad") from error

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import time
 
@@ -22,10 +23,11 @@ from tests.faults.behaviours import (
     saying_then_fin,
     whole,
 )
-from tests.faults.contract import assert_refused
+from tests.faults.contract import assert_broken_off, assert_refused
 from tests.faults.fleets import Booked, fleet, hits, learnt, served, states
 from tests.house import running
-from tests.line import DONE, WHOLE, answer
+from tests.line import DONE, HEL, ROLE, WHOLE, answer
+from tests.scripted import CHAT
 
 ANSWER = answer()
 GZIP = b"content-encoding: gzip\r\n"
@@ -105,60 +107,103 @@ async def test_u15_poison_behind_an_answer_reaches_nobody():
         for _ in range(5):
             reply = await gateway.ask()
             assert (reply.status_code, "POISON" in reply.text) == (200, False)
-        assert (
-            len(
-                {
-                    request.connection
-                    for request in server.log.requests
-                    if request.path.endswith("chat/completions")
-                }
-            )
-            == 5
-        )
+        asked = [request.connection for request in server.log.requests if request.path == CHAT]
+        assert len(set(asked)) == len(asked) == 5
+        assert learnt(gateway) == {("gpu-a", "success", "none"): 5}
 
 
-async def test_u16_two_framings_at_once_are_refused_or_one_of_them_is_followed():
-    smuggling = saying_then_fin(
-        JSON + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(ANSWER) + END
-    )
-    async with fleet(smuggling) as (gateway, _):
-        reply = await gateway.ask()
-        assert reply.status_code in (200, 502)
-        assert reply.status_code == 502 or reply.json()["usage"]
-        assert "transfer-encoding" not in reply.headers
+TWO_FRAMINGS = saying_then_fin(
+    JSON + b"content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n" + chunk(ANSWER) + END
+)
+
+
+async def test_u16_two_framings_at_once_are_refused():
+    async with fleet(TWO_FRAMINGS, TWO_FRAMINGS) as (gateway, _):
+        assert_refused(await gateway.ask(), "bad_upstream")
+        await Booked("void", "gpu-b", 2, 502, "bad_upstream").check(gateway)
+    async with fleet(TWO_FRAMINGS, healthy=1) as (gateway, _):
+        assert (await gateway.ask("short")).status_code == 200
+        assert learnt(gateway) == {("gpu-a", "failure", "bad"): 1, ("gpu-b", "success", "none"): 1}
 
 
 async def test_u07_drip_is_ended_by_the_total_time():
     """No single silence is long."""
     raw = JSON + b"content-length: %d\r\n\r\n" % len(ANSWER) + ANSWER
-    async with fleet(dripping(raw, 0.02), resilience={"timeouts": {"total": 0.4}}) as (gateway, _):
-        reply = await gateway.ask()
-        assert (reply.status_code, reply.json()["error"]["code"]) == (504, "upstream_total_timeout")
-        assert gateway.house.fleet.endpoints["gpu-a"].breaker.state == "closed"
+    limits = {"timeouts": {"total": 0.4}}
+    async with fleet(dripping(raw, 0.02), healthy=1, resilience=limits) as (gateway, _):
+        began = time.monotonic()
+        assert_refused(await gateway.ask(), "upstream_total_timeout")
+        assert 0.4 <= time.monotonic() - began < 0.4 + AT_ONCE
+        code = "upstream_total_timeout"
+        await Booked("settled", "gpu-a", 1, 504, code, "estimated", "timeout").check(gateway)
+        assert learnt(gateway) == {("gpu-a", "ignored", "total"): 1}
+        assert (states(gateway), served(gateway)) == (["closed", "closed"], 0)
 
 
 async def test_u07_dripping_stream_is_ended_by_its_total_time():
-    raw = SSE + b"".join(chunk(event) for event in WHOLE)
-    times = {"timeouts": {"stream_total": 0.6, "first_byte": 5, "idle": 0.5}}
-    async with fleet(dripping(raw, 0.001), resilience=times) as (gateway, _):
-        reply = await gateway.ask(stream=True)
-        assert "upstream_total_timeout" in reply.text
-        assert "[DONE]" not in reply.text
+
+    async def drips(peer):
+        await peer.send(SSE, chunk(ROLE), chunk(HEL))
+        while True:
+            await peer.send(chunk(b":"))
+            await asyncio.sleep(0.02)
+
+    limits = {"timeouts": {"stream_total": 1.0, "first_byte": 0.9, "idle": 0.9}}
+    async with fleet(drips, resilience=limits) as (gateway, _):
+        code = "upstream_total_timeout"
+        assert_broken_off((await gateway.ask(stream=True)).text, code)
+        await Booked("settled", "gpu-a", 1, 504, code, "upstream", "timeout").check(gateway)
+        assert learnt(gateway) == {("gpu-a", "ignored", "total"): 1}
 
 
 async def test_u12_stream_that_ends_with_its_connection_is_complete_only_if_it_says_so():
     head = OK + b"content-type: text/event-stream\r\n\r\n"
-    async with fleet(saying_then_fin(head, *WHOLE[:-2])) as (gateway, _):
-        assert "[DONE]" not in (await gateway.ask(stream=True)).text
+    async with fleet(saying_then_fin(head, *WHOLE[:-2]), healthy=1) as (gateway, _):
+        assert_broken_off((await gateway.ask(stream=True)).text, "upstream_error")
+        await Booked("settled", "gpu-a", 1, 502, "upstream_error", "upstream", "cut").check(gateway)
+        assert (states(gateway), served(gateway)) == (["closed", "closed"], 0)
+        ((_, outcome, _),) = learnt(gateway)
+        assert outcome == "failure"
     async with fleet(saying_then_fin(head, *WHOLE)) as (gateway, _):
         assert (await gateway.ask(stream=True)).text.endswith("data: [DONE]\n\n")
+        await Booked("settled", "gpu-a", 1, source="upstream", finish="stop").check(gateway)
 
 
-async def test_u40_event_without_an_end_is_cut_off():
+async def test_u12_json_that_ends_with_its_connection_is_complete_only_if_it_can_be_read():
+    async with fleet(saying_then_fin(JSON + b"\r\n" + ANSWER[:-20]), healthy=1) as (gateway, _):
+        assert (await gateway.ask("short")).status_code == 200
+        assert learnt(gateway) == {("gpu-a", "failure", "bad"): 1, ("gpu-b", "success", "none"): 1}
+    async with fleet(saying_then_fin(JSON + b"\r\n" + ANSWER)) as (gateway, _):
+        assert (await gateway.ask()).json()["usage"]["completion_tokens"] == 3
+
+
+ENDLESS = chunk(b"data: " + b"a" * 60_000)
+
+
+async def test_u40_first_event_without_an_end_is_tried_elsewhere():
     """A megabyte is more than any event has."""
-    async with fleet(flooding(SSE, chunk(b"data: " + b"a" * 60_000))) as (gateway, _):
+    async with fleet(flooding(SSE, ENDLESS), flooding(SSE, ENDLESS)) as (gateway, servers):
+        assert_refused(await gateway.ask(stream=True), "bad_upstream")
+        await Booked("void", "gpu-b", 2, 502, "bad_upstream").check(gateway)
+        assert [hits(server) for server in servers] == [1, 1]
+    async with fleet(flooding(SSE, ENDLESS), healthy=1) as (gateway, _):
+        assert (await gateway.ask("short", stream=True)).text.endswith("data: [DONE]\n\n")
+
+
+async def test_u40_later_event_without_an_end_breaks_the_stream_off():
+    async with fleet(flooding(SSE + chunk(ROLE) + chunk(HEL), ENDLESS)) as (gateway, _):
         reply = await gateway.ask(stream=True)
-        assert reply.status_code == 502 or "[DONE]" not in reply.text
+        assert_broken_off(reply.text, "upstream_error")
+        assert len(reply.text) < 2_000_000
+        await Booked("settled", "gpu-a", 1, 502, "upstream_error", "upstream", "cut").check(gateway)
+
+
+async def test_u41_what_comes_after_done_is_ignored_and_never_read_by_the_next_call():
+    more = saying(SSE, *map(chunk, WHOLE), chunk(HEL), chunk(DONE), END)
+    async with fleet(more) as (gateway, _):
+        for _ in range(3):
+            assert (await gateway.ask(stream=True)).text.count("data: [DONE]") == 1
+        assert {row.completion_tokens for row in await gateway.rows()} == {3}
 
 
 async def test_u42_running_usage_is_never_summed_up():
@@ -187,13 +232,13 @@ async def test_u46_u47_endpoint_with_hanging_health_and_garbled_metrics_still_se
 
 
 async def test_done_without_any_event_is_no_answer():
-    async with fleet(saying(SSE, chunk(DONE), END)) as (gateway, _):
-        reply = await gateway.ask(stream=True)
-        assert reply.status_code == 502
-        assert "[DONE]" not in reply.text
+    nothing = saying(SSE, chunk(DONE), END)
+    async with fleet(nothing, nothing) as (gateway, _):
+        assert (await gateway.ask(stream=True)).status_code == 502
+        assert [row.state for row in await gateway.rows()] == ["void"]
 
 
 async def test_stream_of_events_without_a_finish_is_no_answer():
     async with fleet(saying(SSE, chunk(EVENT), chunk(DONE), END)) as (gateway, _):
-        reply = await gateway.ask(stream=True)
-        assert "[DONE]" not in reply.text
+        assert_broken_off((await gateway.ask(stream=True)).text, "upstream_error")
+        assert (await gateway.row()).finish == "cut"

@@ -10,7 +10,7 @@ import pytest
 from app.core.errors import Stopped
 from app.server.lifecycle import State
 from app.simulator import Simulator
-from tests.faults.behaviours import SSE, chunk, never_answers, saying_then_silence
+from tests.faults.behaviours import SSE, chunk, flooding, never_answers, saying_then_silence
 from tests.faults.contract import assert_broken_off, assert_refused
 from tests.faults.fleets import Booked, fleet, hits, learnt, left, served, states
 from tests.house import SOON, calls, running, until
@@ -118,6 +118,26 @@ async def have_it_stopped(gateway, caller):
 async def shut_down(gateway, caller):
     gateway.house.lifecycle.stop()
     await gateway.house.lifecycle.reached(State.STOPPED)
+
+
+async def test_u56_endpoint_hears_of_a_caller_who_left_without_ever_reading():
+    """The gateway stands in the midst of a write when it is left."""
+    async with fleet(flooding(SSE, chunk(HEL * 200))) as (gateway, (server,)):
+        caller = await gateway.caller()
+        caller.writer.transport.pause_reading()
+        caller.say(gateway.request(stream=True))
+        await until(lambda: hits(server))
+        (connection,) = gateway.data.connections
+        await until(lambda: connection.transport.get_write_buffer_size() > 0)
+        (live,) = gateway.house.fleet.endpoints.values()
+        caller.hang_up()
+        began = time.monotonic()
+        await until(lambda: gateway.house.transport.connections(live.spec) == (0, 0))
+        assert time.monotonic() - began < 1
+        await until(lambda: not gateway.data.tasks)
+        row = await Booked("settled", "gpu-a", 1, 499, "caller_gone", "upstream", "hang_up").check(gateway)
+        assert row.prompt_tokens == 5
+        assert states(gateway) == ["closed"]
 
 
 LEAVES = {
