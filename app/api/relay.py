@@ -64,6 +64,7 @@ class Relay:
         await self._chunk(body, last=True)
 
     async def run(self, gateway: Gateway, model: Model) -> None:
+        """A limit that is over while the caller does not take what it was sent has been told to nobody yet."""
         call = self._call
         self._asked = model.name
         self._inflight.opened(call, self._stop)
@@ -72,7 +73,10 @@ class Relay:
             await self._answer(gateway, model)
         except asyncio.CancelledError:
             if call.stopped is None:
-                raise
+                if self._task is None or self._task.cancelling():
+                    raise
+                self._watch.drop()
+                return
             if self._task is not None:
                 self._task.uncancel()
             if not isinstance(call.stopped, CallerGone):

@@ -20,6 +20,10 @@ class Watch(Protocol):
         """Close the connection once this response is complete."""
         ...
 
+    def drop(self) -> None:
+        """Close the connection at once, whatever the caller has read: it is as good as gone."""
+        ...
+
 
 class ConnectionWatch:
     """Our server calls back at once; costs nothing while the caller stays."""
@@ -35,6 +39,9 @@ class ConnectionWatch:
 
     def close_after(self) -> None:
         self._connection.close()
+
+    def drop(self) -> None:
+        self._connection.drop()
 
 
 class ReceiveWatch:
@@ -58,6 +65,9 @@ class ReceiveWatch:
 
     def close_after(self) -> None:
         """Nothing to do: the server decides."""
+
+    def drop(self) -> None:
+        """Nothing to do: the answer is left unfinished."""
 
 
 def watch_for(scope: Scope, receive: Receive) -> Watch:

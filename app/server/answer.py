@@ -166,6 +166,11 @@ class Answer:
         if last:
             self._end()
 
+    def drop(self) -> None:
+        """Nothing more is sent, not even what waits to be."""
+        self.disconnected = True
+        self._transport.abort()
+
     def _end(self) -> None:
         self.response_complete = True
         self.wake()

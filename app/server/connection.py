@@ -14,6 +14,8 @@ class Answer(Protocol):
     disconnected: bool
     keep_alive: bool
 
+    def drop(self) -> None: ...
+
 
 class Connection:
     """One per request, as `scope["extensions"]["sluice"]`. `peer` is the socket's, whatever headers say."""
@@ -37,6 +39,11 @@ class Connection:
     def close(self) -> None:
         """Close the connection once this response is complete."""
         self._answer.keep_alive = False
+
+    def drop(self) -> None:
+        """Close it now, unfinished: a peer that takes nothing is treated like one that has left."""
+        self._callback = None
+        self._answer.drop()
 
     def hang_up(self) -> None:
         """The caller is gone; said by the protocol."""

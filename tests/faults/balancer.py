@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from itertools import count
-from typing import Self
+from typing import Any, Self
 
 INTERVAL = 0.1
 """Seconds between two checks."""
@@ -20,6 +20,7 @@ class Balancer:
     def __init__(self, ports: Sequence[int]) -> None:
         self.ready: set[int] = set()
         self.given = dict.fromkeys(ports, 0)
+        self.open: set[asyncio.Transport] = set()
         self._turns = count()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -28,9 +29,10 @@ class Balancer:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Side(self.open, self._accepted), "127.0.0.1", 0)
         for port in self.given:
-            self._tasks.add(asyncio.create_task(self._check(port), name=f"check {port}"))
+            self._start(self._check(port))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -38,45 +40,83 @@ class Balancer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for transport in self.open:
+            transport.abort()
+        while self.open:
+            await asyncio.sleep(0)
+
+    def _start(self, going: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(going)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _check(self, port: int) -> None:
         while True:
             good = False
-            with suppress(OSError, TimeoutError):
+            with suppress(OSError, EOFError, TimeoutError):
                 async with asyncio.timeout(1):
                     good = await _is_ready(port)
             (self.ready.add if good else self.ready.discard)(port)
             await asyncio.sleep(INTERVAL)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        self._tasks.add(task)
-        with suppress(asyncio.CancelledError):  # streams of Python 3.11 would log it
-            await self._serve(reader, writer)
-        writer.close()
-        self._tasks.discard(task)
+    def _accepted(self, near: _Side) -> None:
+        near.transport.pause_reading()
+        self._start(self._connect(near))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for port in self._candidates():
+    async def _connect(self, near: _Side) -> None:
+        ports = sorted(self.ready)
+        turn = next(self._turns) % len(ports) if ports else 0
+        loop = asyncio.get_running_loop()
+        for port in ports[turn:] + ports[:turn]:
             try:
-                far_reader, far = await asyncio.open_connection("127.0.0.1", port)
+                _, far = await loop.create_connection(lambda: _Side(self.open), "127.0.0.1", port)
             except OSError:
                 self.ready.discard(port)
                 continue
             self.given[port] += 1
-            outward = asyncio.create_task(_pump(reader, far))
-            try:
-                await _pump(far_reader, writer)
-            finally:
-                outward.cancel()
-                await asyncio.wait({outward})
-                far.close()
+            near.far, far.far = far.transport, near.transport
+            near.transport.resume_reading()
             return
+        near.transport.close()
 
-    def _candidates(self) -> list[int]:
-        ports = sorted(self.ready)
-        turn = next(self._turns) % len(ports) if ports else 0
-        return ports[turn:] + ports[:turn]
+
+class _Side(asyncio.Protocol):
+    """One end of a connection; what it says goes to the `far` one, and so does that it is over."""
+
+    transport: asyncio.Transport
+    far: asyncio.Transport | None = None
+
+    def __init__(
+        self, open_: set[asyncio.Transport], accepted: Callable[[_Side], None] | None = None
+    ) -> None:
+        self._open = open_
+        self._accepted = accepted
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        self._open.add(transport)
+        if self._accepted is not None:
+            self._accepted(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.far.write(data)
+
+    def eof_received(self) -> bool:
+        """A caller may only have said all it has to say; a gateway that closes is through with it."""
+        if self._accepted is not None and self.far is not None:
+            self.far.write_eof()
+        return self._accepted is not None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open.discard(self.transport)
+        if self.far is not None:
+            self.far.close()
+
+    def pause_writing(self) -> None:
+        self.far.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.far.resume_reading()
 
 
 async def _is_ready(port: int) -> bool:
@@ -86,14 +126,3 @@ async def _is_ready(port: int) -> bool:
         return b" 200 " in await reader.readline()
     finally:
         writer.close()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A reset on one side is a reset on the other."""
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
-    except OSError:
-        writer.transport.abort()

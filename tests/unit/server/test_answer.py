@@ -14,7 +14,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent = b""
-        self.closed = False
+        self.closed = self.aborted = False
         self.write_paused = False
         self.drained = 0
         self.resumed = 0
@@ -24,6 +24,9 @@ class Wire:
 
     def close(self) -> None:
         self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def is_closing(self) -> bool:
         return self.closed
@@ -237,3 +240,18 @@ async def test_who_waits_to_be_asked_for_its_body_is_asked_once():
     made.wake()
     await made.receive()
     assert wire.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+async def test_a_dropped_answer_is_cut_and_nothing_more_is_said_of_it(caplog):
+    made, wire, done = answer()
+
+    async def app(scope, receive, send):
+        await send(start())
+        await send(body(b"one", more=True))
+        made.drop()
+        await send(body(b"two", more=True))
+
+    await made.run(app)
+    assert b"two" not in wire.sent
+    assert (wire.aborted, done) == (True, [])
+    assert caplog.records == []

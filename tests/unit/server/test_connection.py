@@ -38,3 +38,13 @@ def test_who_asks_after_the_hang_up_is_told_at_once(answer):
 def test_close_ends_keep_alive(answer):
     Connection(None, answer).close()
     assert answer.keep_alive is False
+
+
+def test_dropping_is_no_hang_up_that_anybody_hears_of(answer):
+    dropped = []
+    answer.drop = lambda: dropped.append(True)
+    connection = Connection(None, answer)
+    connection.on_hang_up(lambda: pytest.fail("called"))
+    connection.drop()
+    connection.hang_up()
+    assert dropped == [True]
