@@ -53,7 +53,7 @@ class Checkup:
             self._fail(started)
         endpoint = self._endpoint
         settled = endpoint.standing.health == "up" and endpoint.breaker.state == "closed"
-        doubtful = endpoint.standing.draining or endpoint.standing.questionable
+        doubtful = endpoint.standing.draining or endpoint.belief.questionable
         if settled and endpoint.catalogue.known and not doubtful:
             return self._options.interval
         pace, enough = self._options.interval_down, self._options.healthy_after
@@ -101,34 +101,33 @@ class Checkup:
 
     async def _look_closer(self, started: float) -> None:
         """At one that is doubted; one that is silent gets a visit's time for its own metrics to speak."""
-        endpoint, suspicion = self._endpoint, self._endpoint.standing.suspicion
+        endpoint, belief = self._endpoint, self._endpoint.belief
         if endpoint.standing.asleep:
             return
-        if suspicion.refuted(endpoint.progressed_at):
-            suspicion.ends()
-        if suspicion.since is not None or endpoint.standing.seized is not None:
+        if belief.suspicion.refuted(endpoint.progressed_at):
+            belief.trust()
+        if belief.suspicion.since is not None or endpoint.standing.seized is not None:
             await self._examine(started)
         elif self._doubted() and started >= self._completion_at + self._options.interval:
             self._completion_at = started
             if await self._trial.completes():
                 endpoint.completed()
-        elif endpoint.silent_for() >= SILENCE:
-            endpoint.suspect("silent")
+        elif belief.silent_for() >= SILENCE:
+            belief.suspect("silent")
 
     async def _examine(self, started: float) -> None:
         """Calls that make progress, and counters that move, meanwhile outweigh a completion that is late."""
-        endpoint = self._endpoint
+        endpoint, belief = self._endpoint, self._endpoint.belief
+        belief.suspect("suspected")
         completes = await self._trial.completes()
         if completes:
             endpoint.completed()
         elif endpoint.progressed_at > started:
-            endpoint.clear()
-        elif completes is not None and (
-            endpoint.standing.suspicion.since is not None or endpoint.standing.seized
-        ):
-            endpoint.seize("paused" if await self._trial.paused() else "stuck")
+            belief.clear()
+        elif completes is not None and (belief.suspicion.since is not None or endpoint.standing.seized):
+            belief.seize("paused" if await self._trial.paused() else "stuck")
         else:
-            endpoint.standing.suspicion.ends()
+            belief.trust()
 
     def _doubted(self) -> bool:
         endpoint = self._endpoint

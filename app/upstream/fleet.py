@@ -12,8 +12,9 @@ from app.routing import strategy
 from app.upstream.census import Census
 from app.upstream.endpoint import LiveEndpoint
 from app.upstream.forecast import unknown
-from app.upstream.outliers import Outliers
+from app.upstream.outliers import SUSPECTED, Outliers
 from app.upstream.pool import AFTER
+from app.upstream.row import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ALARMING = frozenset({"open", "down", "draining", "asleep", "stuck", "paused", "refusing"})
-UNTOLD = frozenset({"busy", "silent", "suspected"})
+UNTOLD = frozenset({"busy", "silent", "suspected", "cleared"})
 """Too frequent for the log."""
 
 
@@ -60,6 +61,7 @@ class Fleet:
         self._leaving: list[LiveEndpoint] = []
         self._census = Census(clock, strategies, takes)
         self._outliers = Outliers(self._census, clock, self._tell)
+        self.subscribe(self._outliers.hear)
         self.apply(plan)
 
     @property
@@ -148,7 +150,7 @@ class Fleet:
 
     def _row(self, endpoint: LiveEndpoint) -> dict[str, Any]:
         ejection = self._census.ejection_of(endpoint.name)
-        row = endpoint.view() | {
+        row = describe(endpoint) | {
             "models": self._census.models_of(endpoint),
             "queued": self._census.queued_for(endpoint.name),
             "ejected": ejection is not None,
@@ -156,7 +158,7 @@ class Fleet:
             "ejected_for": _finite(self._census.ejected_for(endpoint.name)),
         }
         if ejection is not None and row["state"] == "up":
-            row["state"] = "ejected"
+            row["state"] = SUSPECTED if ejection == SUSPECTED else "ejected"
         return row
 
     def _find(self, name: str) -> LiveEndpoint:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from app.upstream.census import Census
     from app.upstream.endpoint import LiveEndpoint
 
+SUSPECTED = "suspected"
+"""The reason of those that are being examined, and may be well."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -49,6 +52,16 @@ class Outliers:
             seen = next((each for each in found if each is not None), None)
         if seen is not None:
             self._eject(endpoint, seen)
+
+    def hear(self, endpoint: LiveEndpoint, word: str) -> None:
+        """One that is suspected gets no new calls while it is examined, as far as others take them."""
+        out = self._census.ejection_of(endpoint.name)
+        options = endpoint.resilience.ejection
+        if word == "suspected" and out is None and options.enabled and self._census.peers(endpoint):
+            until = self._clock.monotonic() + options.base_time
+            self._census.eject(endpoint.name, until, SUSPECTED, lenient=True)
+        elif word == "cleared" and out == SUSPECTED:
+            self._census.restore(endpoint.name)
 
     def readmit(self, endpoint: LiveEndpoint) -> None:
         """An operator restores it: nothing of before counts."""

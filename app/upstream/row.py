@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from app.upstream.endpoint import LiveEndpoint
 
 
-def row(endpoint: LiveEndpoint) -> dict[str, Any]:
+def describe(endpoint: LiveEndpoint) -> dict[str, Any]:
     """Everything that is known of it; times in seconds, `share` of its weight."""
     scraped, standing = endpoint.scraped, endpoint.standing
     return {
@@ -18,7 +18,7 @@ def row(endpoint: LiveEndpoint) -> dict[str, Any]:
         "health": standing.health,
         "breaker": endpoint.breaker.state,
         "reopens_in": endpoint.breaker.reopens_in,
-        "suspected": endpoint.standing.suspicion.since is not None,
+        "suspected": endpoint.belief.suspicion.since is not None,
         "inflight": endpoint.inflight,
         "limit": endpoint.bulkhead.limit,
         "load": None if math.isinf(endpoint.load) else endpoint.load,

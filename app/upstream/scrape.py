@@ -133,15 +133,15 @@ class Scrape:
                 stale_at = now + STALE_AFTER * self._options.interval
                 page = body.decode(errors="replace")
                 counts = read_counts(page)
-                self._endpoint.hear(read_load(page, counts, now, stale_at))
+                self._endpoint.belief.hear(read_load(page, counts, now, stale_at))
                 self._counted(self._endpoint.name, counts)
         if (trouble is None) != (self._trouble is None):
             logger.warning("metrics of endpoint %s: %s", self._endpoint.name, trouble or "back")
         self._trouble = trouble
         if self._endpoint.scraped is NOTHING:
-            self._endpoint.hear(NOTHING)
+            self._endpoint.belief.hear(NOTHING)
         interval = self._options.interval
-        return min(interval, HURRIED) if self._endpoint.standing.questionable else interval
+        return min(interval, HURRIED) if self._endpoint.belief.questionable else interval
 
 
 def read_load(text: str, counts: list[TokenCount], now: float, stale_at: float) -> Scraped:

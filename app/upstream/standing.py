@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from app.upstream.suspicion import Suspicion
-
 if TYPE_CHECKING:
     from app.core.clock import Clock
     from app.upstream.busy import Busy
@@ -33,18 +31,12 @@ class Standing:
         self.drained_until = 0.0
         self.drain_reason = ""
         self.busy = busy
-        self.suspicion = Suspicion(clock)
         self._clock = clock
         self._down_since_draining = False
 
     @property
     def drained(self) -> bool:
         return self._clock.monotonic() < self.drained_until
-
-    @property
-    def questionable(self) -> bool:
-        """Whether it sleeps, or is or may be stuck."""
-        return self.suspicion.since is not None or self.seized is not None or self.asleep
 
     @property
     def back_in(self) -> float:

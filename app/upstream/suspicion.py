@@ -9,32 +9,40 @@ if TYPE_CHECKING:
     from app.upstream.scraped import Scraped
 
 FLAT = 2
-"""Scrapes in a row that must show work and no progress."""
+"""Scrapes in a row that must show work and no progress since the one before them,"""
+
+SPAN = 2.0
+"""and the seconds they must cover at least."""
 
 
 class Suspicion:
-    """`since` is when it arose, in monotonic time; None while there is none.
+    """`since` is when it arose, in monotonic time; None while there is none. `grave`: it is being examined.
 
-    It decides nothing: whoever is suspected is asked for a completion, and scraped more often. An engine
-    reads a long prompt or answers in one piece without a byte to us; its own counters move then.
+    Whoever is suspected is scraped more often; for an engine reads a long prompt, or answers in one piece,
+    without a byte to us, and its own counters move then. A grave suspicion has it asked for a completion.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.since: float | None = None
+        self.grave = False
         self._clock = clock
         self._flat = 0
-        self._flat_since = 0.0
+        self._flat_since = self._flat_until = 0.0
 
-    def arises(self) -> bool:
+    def arises(self, *, grave: bool) -> bool:
         """Returns whether that is news."""
-        news = self.since is None
-        if news:
+        news = self.since is None or grave > self.grave
+        if self.since is None:
             self.since = self._clock.monotonic()
+        self.grave = self.grave or grave
         return news
 
-    def ends(self) -> None:
+    def ends(self) -> bool:
+        """Returns whether it was a grave one."""
+        was, self.grave = self.grave, False
         self.since = None
         self._flat = 0
+        return was
 
     def refuted(self, progressed_at: float) -> bool:
         """Whether a byte for any call, at that time, came after it arose."""
@@ -48,11 +56,13 @@ class Suspicion:
         if not self._flat:
             self._flat_since = before.scraped_at
         self._flat += 1
+        self._flat_until = now.scraped_at or 0.0
         return False
 
     def confirmed(self, progressed_at: float) -> bool:
         """Whether the scrapes, and the silence of our own calls there, are enough to suspect it."""
-        return self._flat >= FLAT and progressed_at < self._flat_since
+        long_enough = self._flat >= FLAT and self._flat_until - self._flat_since >= SPAN
+        return long_enough and progressed_at < self._flat_since
 
     def __repr__(self) -> str:
         return f"<Suspicion since={self.since} flat={self._flat}>"

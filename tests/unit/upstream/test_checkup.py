@@ -284,7 +284,7 @@ async def test_a_suspected_endpoint_that_completes_is_cleared(
     checkup: Checkup, endpoint: LiveEndpoint, engine: Engine
 ):
     await checkup()
-    endpoint.suspect("suspected")
+    endpoint.belief.suspect("suspected")
     assert await checkup() == OPTIONS.interval
     assert (len(engine.bodies), endpoint.available) == (1, True)
     await checkup()
@@ -295,7 +295,7 @@ async def test_one_that_owes_a_completion_is_out_until_it_gives_one(
     checkup: Checkup, endpoint: LiveEndpoint, engine: Engine, clock: FakeClock
 ):
     await checkup()
-    endpoint.suspect("suspected")
+    endpoint.belief.suspect("suspected")
     engine.hanging.add("/v1/completions")
     visit = asyncio.create_task(checkup())
     await clock.run(OPTIONS.timeout)
@@ -311,7 +311,7 @@ async def test_one_that_says_it_is_paused_is_called_so(
     checkup: Checkup, endpoint: LiveEndpoint, engine: Engine
 ):
     await checkup()
-    endpoint.suspect("suspected")
+    endpoint.belief.suspect("suspected")
     engine.completion, engine.paused = 500, True
     await checkup()
     assert endpoint.reason_unavailable() == "paused"
@@ -322,18 +322,18 @@ async def test_where_nothing_can_be_learnt_the_suspicion_is_dropped(
     checkup: Checkup, endpoint: LiveEndpoint, engine: Engine, answer: int
 ):
     await checkup()
-    endpoint.suspect("suspected")
+    endpoint.belief.suspect("suspected")
     engine.completion = answer
     await checkup()
     assert (len(engine.bodies), endpoint.available) == (1, True)
-    assert not endpoint.standing.questionable
+    assert not endpoint.belief.questionable
 
 
 async def test_calls_that_make_progress_meanwhile_outweigh_a_completion_that_is_late(
     checkup: Checkup, endpoint: LiveEndpoint, engine: Engine, clock: FakeClock
 ):
     await checkup()
-    endpoint.suspect("suspected")
+    endpoint.belief.suspect("suspected")
     engine.hanging.add("/v1/completions")
     visit = asyncio.create_task(checkup())
     await clock.run(1)
@@ -347,12 +347,12 @@ async def test_counters_that_move_meanwhile_outweigh_it_too(
     checkup: Checkup, endpoint: LiveEndpoint, engine: Engine, clock: FakeClock
 ):
     await checkup()
-    endpoint.hear(Scraped(running=1, tokens=5, scraped_at=clock.monotonic()))
-    endpoint.suspect("suspected")
+    endpoint.belief.hear(Scraped(running=1, tokens=5, scraped_at=clock.monotonic()))
+    endpoint.belief.suspect("suspected")
     engine.hanging.add("/v1/completions")
     visit = asyncio.create_task(checkup())
     await clock.run(1)
-    endpoint.hear(Scraped(running=1, tokens=6, scraped_at=clock.monotonic()))
+    endpoint.belief.hear(Scraped(running=1, tokens=6, scraped_at=clock.monotonic()))
     await clock.run(OPTIONS.timeout)
     await visit
     assert endpoint.available
@@ -362,7 +362,7 @@ async def test_a_byte_for_any_call_ends_a_suspicion_without_a_question(
     checkup: Checkup, endpoint: LiveEndpoint, engine: Engine, clock: FakeClock
 ):
     await checkup()
-    endpoint.suspect("suspected")
+    endpoint.belief.suspect("suspected")
     clock.advance(0.1)
     endpoint.progressed_at = clock.monotonic()
     assert await checkup() == OPTIONS.interval
@@ -378,10 +378,10 @@ async def test_silence_while_there_are_calls_is_looked_into_one_visit_later(
     lease.enter(make_call(), endpoint.gates)
     clock.advance(SILENCE - 0.1)
     await checkup()
-    assert not endpoint.standing.questionable
+    assert not endpoint.belief.questionable
     clock.advance(0.1)
     assert await checkup() == OPTIONS.interval_down
-    assert (endpoint.standing.questionable, engine.bodies) == (True, [])
+    assert (endpoint.belief.questionable, engine.bodies) == (True, [])
     await checkup()
     assert len(engine.bodies) == 1
     lease.settle(FAILURE)
@@ -392,14 +392,14 @@ async def test_an_endpoint_without_calls_is_never_silent(
 ):
     clock.advance(1000)
     await checkup()
-    assert not endpoint.standing.questionable
+    assert not endpoint.belief.questionable
 
 
 async def test_a_sleeping_engine_is_asked_nothing_it_would_sleep_over(
     checkup: Checkup, endpoint: LiveEndpoint, engine: Engine
 ):
     await checkup()
-    endpoint.suspect("suspected")
-    endpoint.hear(Scraped(asleep=True, scraped_at=1.0))
+    endpoint.belief.suspect("suspected")
+    endpoint.belief.hear(Scraped(asleep=True, scraped_at=1.0))
     assert await checkup() == OPTIONS.interval_down
     assert engine.bodies == []

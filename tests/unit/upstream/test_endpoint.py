@@ -17,6 +17,7 @@ from app.core.failures import (
 from app.core.guard import Lease
 from app.upstream.catalogue import ModelCard
 from app.upstream.endpoint import LiveEndpoint
+from app.upstream.row import describe
 from app.upstream.scraped import NOTHING, Scraped
 from tests.clock import FakeClock
 from tests.unit.upstream.fleets import (
@@ -124,7 +125,7 @@ def test_a_half_open_endpoint_is_never_taken_for_a_steady_one(endpoint: LiveEndp
     clock.advance(endpoint.back_in())
     assert endpoint.available
     assert not endpoint.steady
-    assert endpoint.view()["state"] == "half_open"
+    assert describe(endpoint)["state"] == "half_open"
 
 
 def test_a_busy_endpoint_is_out_for_as_long_as_it_says(
@@ -212,7 +213,7 @@ def test_an_operator_drains_and_resumes_it(endpoint: LiveEndpoint, heard: list[s
     assert endpoint.available
     endpoint.drain(None, "kernel")
     assert endpoint.reason_unavailable() == "drained"
-    assert endpoint.view()["drain_reason"] == "kernel"
+    assert describe(endpoint)["drain_reason"] == "kernel"
     endpoint.resume()
     assert endpoint.available
     assert heard == ["drained", "resumed"]
@@ -254,20 +255,20 @@ def test_other_options_replace_only_what_they_are_about(endpoint: LiveEndpoint):
 def test_scraped_figures_are_forgotten_when_stale(endpoint: LiveEndpoint, clock: FakeClock):
     assert endpoint.scraped == NOTHING
     figures = Scraped(running=3, scraped_at=clock.monotonic(), stale_at=clock.monotonic() + 45)
-    endpoint.hear(figures)
+    endpoint.belief.hear(figures)
     assert endpoint.scraped == figures
     clock.advance(45)
     assert endpoint.scraped == NOTHING
 
 
 def test_its_view_is_json_whatever_its_state(endpoint: LiveEndpoint):
-    view = json.loads(json.dumps(endpoint.view(), allow_nan=False))
+    view = json.loads(json.dumps(describe(endpoint), allow_nan=False))
     assert view["state"] == "up"
     assert view["health"] == "unknown"
     assert view["limit"] == 2
     break_open(endpoint, REFUSED)
     endpoint.adopt(spec("a", weight=0), endpoint.resilience)
-    view = json.loads(json.dumps(endpoint.view(), allow_nan=False))
+    view = json.loads(json.dumps(describe(endpoint), allow_nan=False))
     assert (view["state"], view["breaker"], view["load"]) == ("weight", "open", None)
 
 
@@ -297,10 +298,10 @@ RECOVERIES = {
     ),
     "drained by an operator": lambda e, c: (e.drain(None, ""), e.resume()),
     "drained by itself": lambda e, c: (e.learn(make_call(), EndpointFailed(draining=True)), e.completed()),
-    "stuck": lambda e, c: (e.seize("stuck"), e.completed()),
-    "asleep": lambda e, c: (e.hear(Scraped(asleep=True)), e.hear(Scraped(asleep=False))),
+    "stuck": lambda e, c: (e.belief.seize("stuck"), e.completed()),
+    "asleep": lambda e, c: (e.belief.hear(Scraped(asleep=True)), e.belief.hear(Scraped(asleep=False))),
     "a new process": lambda e, c: (
-        e.hear(Scraped(life=c.time() - 500, scraped_at=1.0)), e.hear(Scraped(life=c.time() - 5, scraped_at=2.0))
+        e.belief.hear(Scraped(life=c.time() - 500, scraped_at=1.0)), e.belief.hear(Scraped(life=c.time() - 5, scraped_at=2.0))
     ),
 }  # fmt: skip
 
@@ -324,18 +325,18 @@ STARTS = {
 def test_what_is_no_recovery_begins_with_all_of_it(endpoint: LiveEndpoint, clock: FakeClock, how: str):
     before, now = STARTS[how]
     endpoint.resume()
-    endpoint.hear(Scraped(life=before and clock.time() - before, scraped_at=1.0))
-    endpoint.hear(Scraped(life=clock.time() - now, scraped_at=2.0))
+    endpoint.belief.hear(Scraped(life=before and clock.time() - before, scraped_at=1.0))
+    endpoint.belief.hear(Scraped(life=clock.time() - now, scraped_at=2.0))
     assert endpoint.weight == 1
 
 
 def test_a_ramp_under_way_is_not_begun_anew_by_what_is_told_late(endpoint: LiveEndpoint, clock: FakeClock):
-    endpoint.hear(Scraped(life=clock.time() - 500, scraped_at=1.0))
+    endpoint.belief.hear(Scraped(life=clock.time() - 500, scraped_at=1.0))
     endpoint.probed("down")
     endpoint.probed("up")
     clock.advance(10)
     share = endpoint.ramp.share
-    endpoint.hear(Scraped(life=clock.time() - 12, scraped_at=2.0))
+    endpoint.belief.hear(Scraped(life=clock.time() - 12, scraped_at=2.0))
     assert endpoint.ramp.share == share > 0.1
 
 
@@ -362,12 +363,12 @@ def test_a_silent_call_makes_it_suspected_and_keeps_it_in(
     endpoint.learn(make_call(), error)
     assert heard == ["suspected"]
     assert endpoint.available
-    assert endpoint.view()["suspected"]
+    assert describe(endpoint)["suspected"]
 
 
 def test_flat_counters_make_it_suspected(endpoint: LiveEndpoint, clock: FakeClock, heard: list[str]):
     for _ in range(3):
-        endpoint.hear(Scraped(running=1, tokens=7, scraped_at=clock.monotonic()))
+        endpoint.belief.hear(Scraped(running=1, tokens=7, scraped_at=clock.monotonic()))
         clock.advance(15)
     assert heard == ["suspected"]
 
@@ -375,43 +376,43 @@ def test_flat_counters_make_it_suspected(endpoint: LiveEndpoint, clock: FakeCloc
 def test_one_that_is_out_for_being_stuck_says_so_once_and_is_not_suspected_again(
     endpoint: LiveEndpoint, heard: list[str]
 ):
-    endpoint.seize("stuck")
-    endpoint.seize("stuck")
-    endpoint.suspect("suspected")
+    endpoint.belief.seize("stuck")
+    endpoint.belief.seize("stuck")
+    endpoint.belief.suspect("suspected")
     endpoint.completed()
     endpoint.completed()
     assert heard == ["stuck", "up"]
 
 
 def test_counters_that_move_bring_it_back(endpoint: LiveEndpoint, clock: FakeClock, heard: list[str]):
-    endpoint.hear(Scraped(running=1, tokens=7, scraped_at=1.0))
-    endpoint.seize("stuck")
-    endpoint.hear(Scraped(running=1, tokens=8, scraped_at=2.0))
+    endpoint.belief.hear(Scraped(running=1, tokens=7, scraped_at=1.0))
+    endpoint.belief.seize("stuck")
+    endpoint.belief.hear(Scraped(running=1, tokens=8, scraped_at=2.0))
     assert heard == ["stuck", "up"]
 
 
 def test_one_whose_metrics_fall_silent_is_not_taken_to_sleep_for_ever(
     endpoint: LiveEndpoint, heard: list[str]
 ):
-    endpoint.hear(Scraped(asleep=True, scraped_at=1.0))
+    endpoint.belief.hear(Scraped(asleep=True, scraped_at=1.0))
     assert endpoint.reason_unavailable() == "asleep"
-    endpoint.seize("stuck")
-    endpoint.hear(NOTHING)
+    endpoint.belief.seize("stuck")
+    endpoint.belief.hear(NOTHING)
     assert heard == ["asleep", "stuck", "awake"]
     assert endpoint.reason_unavailable() == "stuck", "silence is no sign of life"
 
 
 def test_how_long_its_calls_have_been_silent(endpoint: LiveEndpoint, clock: FakeClock):
     clock.advance(100)
-    assert endpoint.silent_for() == 0.0
+    assert endpoint.belief.silent_for() == 0.0
     lease = enter(endpoint)
     clock.advance(3)
-    assert endpoint.silent_for() == 3.0
+    assert endpoint.belief.silent_for() == 3.0
     endpoint.progressed_at = clock.monotonic()
     clock.advance(1)
-    assert endpoint.silent_for() == 1.0
+    assert endpoint.belief.silent_for() == 1.0
     lease.settle(SUCCESS)
-    assert endpoint.silent_for() == 0.0
+    assert endpoint.belief.silent_for() == 0.0
 
 
 def adaptive_plan(**options):
@@ -426,7 +427,7 @@ def test_a_limit_that_moves_begins_below_the_bulkheads_and_is_seen(
     clock: FakeClock, freed: list[LiveEndpoint]
 ):
     endpoint = LiveEndpoint(spec("a"), adaptive_plan(), clock, freed.append, lambda *_: None)
-    assert endpoint.view()["limit"] == 20
+    assert describe(endpoint)["limit"] == 20
     leases = [enter(endpoint) for _ in range(20)]
     assert not endpoint.has_room
     for lease in leases:
@@ -451,7 +452,7 @@ def test_a_limit_that_rises_frees_places_for_those_who_wait(clock: FakeClock, fr
 def test_what_was_scraped_moves_the_limit(clock: FakeClock, freed: list[LiveEndpoint]):
     endpoint = LiveEndpoint(spec("a"), adaptive_plan(), clock, freed.append, lambda *_: None)
     for _ in range(2):
-        endpoint.hear(Scraped(running=10, waiting=10, stale_at=clock.monotonic() + 45))
+        endpoint.belief.hear(Scraped(running=10, waiting=10, stale_at=clock.monotonic() + 45))
     assert endpoint.bulkhead.limit == 10
 
 
@@ -459,15 +460,15 @@ def test_other_options_keep_a_limit_that_moves_or_begin_it_or_end_it(
     clock: FakeClock, freed: list[LiveEndpoint]
 ):
     endpoint = LiveEndpoint(spec("a"), adaptive_plan(), clock, freed.append, lambda *_: None)
-    moving = endpoint._gates.adaptive
+    moving = endpoint.adaptive
     endpoint.adopt(spec("a"), adaptive_plan().overlaid({"bulkhead": {"max_concurrent_calls": 12}}))
-    assert endpoint._gates.adaptive is moving
+    assert endpoint.adaptive is moving
     assert endpoint.bulkhead.limit == 12
     endpoint.adopt(spec("a"), adaptive_plan(initial=7))
-    assert endpoint._gates.adaptive is not moving
+    assert endpoint.adaptive is not moving
     assert endpoint.bulkhead.limit == 7
     endpoint.adopt(spec("a"), adaptive_plan(enabled=False))
-    assert endpoint._gates.adaptive is None
+    assert endpoint.adaptive is None
     assert endpoint.bulkhead.limit == 50
     assert len(endpoint.gates) == 3
     endpoint.adopt(spec("a"), adaptive_plan())

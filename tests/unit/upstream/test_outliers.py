@@ -226,3 +226,45 @@ async def test_one_that_has_left_meanwhile_is_forgotten(clock: FakeClock):
     for _ in range(9):
         left.conduct.failed(clock.monotonic())
     assert heard == []
+
+
+async def test_a_suspected_endpoint_gets_no_new_calls_while_it_is_examined(clock: FakeClock):
+    fleet = fleet_of(clock)
+    belief = fleet.endpoints["a"].belief
+    belief.suspect("silent")
+    assert await picked(fleet) == {"a", "b"}
+    belief.suspect("suspected")
+    assert state(fleet) == ("suspected", "suspected")
+    assert await picked(fleet) == {"b"}
+    belief.trust()
+    assert state(fleet) == ("up", "")
+    assert await picked(fleet) == {"a", "b"}
+    assert fleet.endpoints["a"].weight == 1
+
+
+async def test_one_that_is_found_stuck_is_out_for_that_alone(clock: FakeClock):
+    fleet = fleet_of(clock)
+    fleet.endpoints["a"].belief.suspect("suspected")
+    fleet.endpoints["a"].belief.seize("stuck")
+    assert state(fleet) == ("stuck", "")
+    fleet.endpoints["a"].completed()
+    assert state(fleet) == ("up", "")
+
+
+async def test_a_suspicion_nobody_looks_into_lapses(clock: FakeClock):
+    fleet = fleet_of(clock)
+    fleet.endpoints["a"].belief.suspect("suspected")
+    clock.advance(30)
+    assert await picked(fleet) == {"a", "b"}
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_suspicion_keeps_nobody_out_who_has_no_peers_or_was_ejected_by_an_operator(
+    clock: FakeClock, alone: bool
+):
+    fleet = fleet_of(clock, *([spec("a")] if alone else [spec("a"), spec("b")]))
+    if not alone:
+        fleet.eject("a", reason="mine")
+    fleet.endpoints["a"].belief.suspect("suspected")
+    fleet.endpoints["a"].belief.trust()
+    assert state(fleet) == (("up", "") if alone else ("ejected", "mine"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.upstream.row import describe
 from app.upstream.scrape import HURRIED, Scrape, ScrapeOptions, Scraper, read_counts, read_load
 from app.upstream.scraped import NOTHING, TokenCount
 from tests.clock import FakeClock
@@ -63,7 +64,7 @@ async def test_figures_are_kept_up_to_date_and_forgotten_when_they_stop(clock: F
     scraper.start()
     await scraper.first_round()
     endpoint = fleet.endpoints["a"]
-    assert (endpoint.scraped.running, endpoint.view()["waiting"]) == (7.0, 11.0)
+    assert (endpoint.scraped.running, describe(endpoint)["waiting"]) == (7.0, 11.0)
     engines["a"].metrics = "vllm:num_requests_running 1"
     await clock.run(16)
     assert endpoint.scraped.running == 1.0
@@ -169,14 +170,14 @@ async def test_a_questionable_endpoint_is_scraped_at_once_and_more_often(clock: 
     scraper.start()
     await clock.run(1)
     assert len(engines["a"].asked) == 1
-    fleet.endpoints["a"].suspect("silent")
+    fleet.endpoints["a"].belief.suspect("silent")
     await clock.run(0)
     assert len(engines["a"].asked) == 2
-    await clock.run(3.5)
-    assert len(engines["a"].asked) == 5
-    fleet.endpoints["a"].clear()
+    await clock.run(1.5)
+    assert len(engines["a"].asked) == 3
+    fleet.endpoints["a"].belief.clear()
     await clock.run(15)
-    assert len(engines["a"].asked) <= 7
+    assert len(engines["a"].asked) <= 5
     await scraper.aclose()
 
 

@@ -23,10 +23,28 @@ def page(at: float, tokens: int = 5, running: float | None = 1.0, **fields) -> S
     return Scraped(running=running, tokens=tokens, scraped_at=at, **fields)
 
 
+def test_scrapes_that_follow_each_other_at_once_confirm_nothing(suspicion: Suspicion):
+    scrape(suspicion, page(10), page(10.1), page(10.2), page(11.9))
+    assert not suspicion.confirmed(0.0)
+    scrape(suspicion, page(11.9), page(12))
+    assert suspicion.confirmed(0.0)
+
+
+def test_a_grave_one_is_news_after_a_slight_one(suspicion: Suspicion):
+    assert suspicion.arises(grave=False)
+    assert suspicion.arises(grave=True)
+    assert not suspicion.arises(grave=True)
+    assert not suspicion.arises(grave=False)
+    assert suspicion.ends()
+    assert not suspicion.grave
+    assert suspicion.arises(grave=False)
+    assert not suspicion.ends()
+
+
 def test_it_arises_once_and_ends(suspicion: Suspicion, clock: FakeClock):
-    assert suspicion.arises()
+    assert suspicion.arises(grave=False)
     clock.advance(3)
-    assert not suspicion.arises()
+    assert not suspicion.arises(grave=False)
     assert suspicion.since == 1_000.0
     suspicion.ends()
     assert suspicion.since is None
@@ -34,7 +52,7 @@ def test_it_arises_once_and_ends(suspicion: Suspicion, clock: FakeClock):
 
 def test_a_byte_that_came_after_it_arose_refutes_it(suspicion: Suspicion):
     assert not suspicion.refuted(2_000.0)
-    suspicion.arises()
+    suspicion.arises(grave=False)
     assert not suspicion.refuted(1_000.0)
     assert suspicion.refuted(1_000.1)
 
