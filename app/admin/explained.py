@@ -57,7 +57,7 @@ class AttemptShown(BaseModel):
 
 
 class Event(BaseModel):
-    """excluded (endpoint: why) · waits · fallback (from, to) · retry_refused (attempts, deaths, budget) ·
+    """excluded (endpoint: why) · waits (room, tenant_share) · fallback (from, to) · retry_refused (attempts, deaths, budget) ·
     hedge_refused (budget, room).
     """
 

@@ -56,9 +56,11 @@ class Naming(BaseModel):
 
 
 class Queue(BaseModel):
+    """`expected_wait_s`: by the pace of the moment, null without end; `refuses`: what would turn it away at once."""
+
     waiting: int
-    max_length: int
-    max_wait_s: float
+    expected_wait_s: float | None
+    refuses: str | None
 
 
 class HedgeShown(BaseModel):
@@ -85,7 +87,7 @@ class Outbound(BaseModel):
 
 
 class Route(BaseModel):
-    """Of one model; where it has no endpoint at all, `would` and the error say so."""
+    """Of one model; where it has no endpoint at all, only `would` is known. `resumes`: if the stream broke off."""
 
     model: str
     would: Literal["dispatch", "wait", "refuse"]
@@ -94,6 +96,7 @@ class Route(BaseModel):
     candidates: list[EndpointNow] = []
     queue: Queue | None = None
     hedge: HedgeShown | None = None
+    resumes: bool = False
     max_attempts: int | None = None
     timeouts: Timeouts | None = None
     outbound: Outbound | None = None

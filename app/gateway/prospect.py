@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from app.core.errors import GatewayError, ModelNotFound, Overloaded
 from app.upstream.explain import candidates
 from app.wire.body import decode
+from app.wire.resumable import refusal
 
 if TYPE_CHECKING:
     from app.core.call import Call
@@ -30,18 +32,19 @@ class Prospects:
         if pool is None:
             return {"model": model.name, "would": "refuse"}, ModelNotFound(param="model")
         found, error = pool.rehearse(call), None
-        queue = pool.room.options
+        expected, turned_away = pool.room.expects(call)
         if isinstance(found, GatewayError):
             found, error = None, found
-        elif found is None and (pool.queued >= queue.max_length or queue.max_wait <= 0):
-            error = Overloaded()
+        elif found is None and turned_away is not None:
+            error = Overloaded(reason=turned_away)
         route = {
             "model": model.name,
             "would": "refuse" if error is not None else "wait" if found is None else "dispatch",
             "endpoint": None if found is None else found.name,
             "error": error and shown(error),
             "candidates": candidates(self._fleet, model.name),
-            "queue": {"waiting": pool.queued, "max_length": queue.max_length, "max_wait_s": queue.max_wait},
+            "queue": {"waiting": pool.queued, "expected_wait_s": _finite(expected), "refuses": turned_away},
+            "resumes": _resumes(call, model),
             "hedge": _hedge(call, pool),
             "max_attempts": self._fleet.plan.resilience_for(model.name, None).retry.max_attempts,
             "timeouts": self._timeouts(call, model, found),
@@ -79,6 +82,17 @@ def _hedge(call: Call, pool: ModelPool) -> dict[str, Any]:
     if hedge is None or not hedge.covers(call):
         return {"covered": False, "after_s": None, "affordable": False}
     return {"covered": True, "after_s": hedge.delay(call), "affordable": hedge.affordable}
+
+
+def _resumes(call: Call, model: Model) -> bool:
+    """Whether the stream would be carried on elsewhere if its endpoint broke it off."""
+    body = {**model.defaults, **call.body}
+    return model.resume and call.streams and refusal(call.surface.dialect, body) is None
+
+
+def _finite(seconds: float) -> float | None:
+    """None for what has no end, which JSON cannot say."""
+    return None if math.isinf(seconds) else seconds
 
 
 def shown(error: GatewayError) -> dict[str, Any]:

@@ -102,9 +102,9 @@ class ModelPool:
         if refusal is not None:
             raise refusal
         self._set_alarm()
-        call.note(self._clock, "waits")
-        shares = self._shares
-        entitled = shares is not None and shares.may_hold(call.key.tenant.id)
+        held_back = self._held_back(call)
+        call.note(self._clock, "waits", "tenant_share" if held_back else "room")
+        entitled = self._shares is not None and not held_back
         return await self.room.wait(call, tried, entitled=entitled)
 
     def enter_now(self, call: Call, tried: Collection[str]) -> Place | None:
@@ -185,6 +185,8 @@ class ModelPool:
 
         The strategy picks as a copy of itself; one with a large memory says by `__deepcopy__` how it is copied.
         """
+        if self._held_back(call):
+            return None
         twin = copy.copy(self)
         twin.strategy = copy.deepcopy(self.strategy)
         return twin.choose(call) or hopeless(self.choice, ())
@@ -211,6 +213,10 @@ class ModelPool:
                 raise
             return self._take(call, {*tried, endpoint.name})
         return endpoint, lease
+
+    def _held_back(self, call: Call) -> bool:
+        """Whether its tenant holds as many places as it may."""
+        return self._shares is not None and not self._shares.may_hold(call.key.tenant.id)
 
     def _offer(self, call: Call, tried: frozenset[str]) -> Place | GatewayError | None:
         return self._take(call, tried) or hopeless(self.choice, tried)

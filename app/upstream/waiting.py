@@ -118,6 +118,17 @@ class WaitingRoom:
                 served += 1
         return served
 
+    def expects(self, call: Call) -> tuple[float, Shed | None]:
+        """Seconds that a call would wait that came now, 0 while nobody can tell, and what would turn it away.
+
+        Whether somebody made way for it in a full room is seen only when it comes.
+        """
+        queue = self._line.of(call.key.tenant.priority)
+        patience, expected = self.forecast.patience(call), self.forecast.wait(call, queue)
+        if patience <= 0 or expected > self.forecast.allowed(patience, queue):
+            return expected, "queue_wait"
+        return expected, "queue_full" if len(self._line) >= self.options.max_length else None
+
     def _seated(self, call: Call, tried: Collection[str], now: float, *, entitled: bool) -> Waiter:
         """Raises Overloaded."""
         cost, patience = cost_of(call), self.forecast.patience(call)

@@ -70,11 +70,12 @@ async def test_a_call_that_waited_says_for_what():
         would = await rehearsed(operator)
         assert (would["would"], would["endpoint"]) == ("wait", None)
         assert would["routes"][0]["queue"]["waiting"] == 1
+        assert would["routes"][0]["queue"]["refuses"] is None
         assert [reply.status_code for reply in await asyncio.gather(first, second)] == [200, 200]
         told = await explained(gateway, operator)
         assert [(event["what"], event["detail"]) for event in told["events"]] == [
             ("excluded", {"gpu-a": "full"}),
-            ("waits", None),
+            ("waits", "room"),
         ]
         assert told["queue_wait_s"] > 0
         assert told["candidates"][0]["excluded"] == "full"

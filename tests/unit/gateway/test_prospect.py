@@ -8,7 +8,7 @@ from app.gateway.catalog import Model
 from app.resilience.hedge import Hedge, HedgeOptions
 from app.wire.surfaces import SURFACES
 from tests.unit.gateway.stage import prospects
-from tests.unit.upstream.fleets import limited, make_call, make_fleet, spec
+from tests.unit.upstream.fleets import SUCCESS, limited, make_call, make_fleet, spec
 
 M = Model("m")
 
@@ -52,16 +52,35 @@ def test_when_all_are_full_the_call_would_wait():
     fleet.endpoints["a"].bulkhead.admit(make_call())
     told, error = of(fleet)
     assert (told["would"], told["endpoint"], told["outbound"], error) == ("wait", None, None, None)
-    assert told["queue"] == {"waiting": 0, "max_length": 1024, "max_wait_s": 10.0}
+    assert told["queue"] == {"waiting": 0, "expected_wait_s": 0.0, "refuses": None}
 
 
 def test_when_nobody_may_wait_the_call_would_be_refused():
-    for queue in ({"max_length": 0}, {"max_wait": 0}):
+    for queue, why in (({"max_length": 0}, "queue_full"), ({"max_wait": 0}, "queue_wait")):
         fleet = make_fleet(spec("a"), endpoint_overrides=limited(a=1), resilience={"queue": queue})
         fleet.endpoints["a"].bulkhead.admit(make_call())
         told, error = of(fleet)
         assert isinstance(error, Overloaded)
         assert (told["would"], told["error"]["code"]) == ("refuse", "overloaded")
+        assert (error.reason, told["queue"]["refuses"]) == (why, why)
+
+
+async def test_a_tenant_that_holds_its_share_would_wait():
+    fleet = make_fleet(spec("a"), endpoint_overrides=limited(a=4), resilience={"queue": {"tenant_share": 25}})
+    _, lease = await fleet.pool("m").enter(make_call(), ())
+    assert of(fleet)[0]["would"] == "wait"
+    lease.settle(SUCCESS)
+    assert of(fleet)[0]["would"] == "dispatch"
+
+
+def test_streams_that_would_be_carried_on_are_told_as_such():
+    fleet, model = make_fleet(spec("a")), Model("m", resume=True)
+    call = make_call(streams=True)
+    assert of(fleet, call, model)[0]["resumes"]
+    assert not of(fleet, call)[0]["resumes"]
+    assert not of(fleet, model=model)[0]["resumes"]
+    call.body = {"logprobs": True}
+    assert not of(fleet, call, model)[0]["resumes"]
 
 
 def test_when_all_are_down_the_call_would_be_refused():

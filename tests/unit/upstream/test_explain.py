@@ -118,8 +118,21 @@ async def test_a_call_that_waits_notes_why():
     lease.settle(SUCCESS)
     assert [(note.what, note.told) for note in call.notes] == [
         ("excluded", (("a", "full"),)),
-        ("waits", None),
+        ("waits", "room"),
     ]
+
+
+async def test_a_call_of_a_tenant_that_holds_its_share_notes_that():
+    share = {"queue": {"tenant_share": 25}}
+    fleet = make_fleet(spec("a"), endpoint_overrides=limited(a=4), resilience=share)
+    await noted(fleet)
+    _, held = await fleet.pool("m").enter(make_call(), ())
+    call = make_call()
+    waiting = asyncio.ensure_future(fleet.pool("m").enter(call, ()))
+    await settle()
+    held.settle(SUCCESS)
+    (await waiting)[1].settle(SUCCESS)
+    assert [(note.what, note.told) for note in call.notes] == [("waits", "tenant_share")]
 
 
 async def test_a_refused_call_notes_why():
