@@ -55,6 +55,7 @@ class Relay:
         self._opening: Opening | None = None
         self._asked = ""
         self._started = False
+        self._resumes = False
 
     async def refuse(self, error: GatewayError) -> None:
         """Answer with an error as the whole reply."""
@@ -67,6 +68,7 @@ class Relay:
         """A limit that is over while the caller does not take what it was sent has been told to nobody yet."""
         call = self._call
         self._asked = model.name
+        self._resumes = model.resume
         self._inflight.opened(call, self._stop)
         self._watch.start(lambda: self._stop(CallerGone()))
         try:
@@ -113,6 +115,8 @@ class Relay:
             await self._chunk(chunk, last=True)
             return
         call, send, read = self._call, self._send, reply.body.read
+        if self._resumes:
+            call.on_pause = self._pause
         while chunk:
             call.body_bytes_sent += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -139,6 +143,12 @@ class Relay:
         if not self._started:
             await self._start(200, EVENT_STREAM)
         await self._chunk(comment)
+
+    def _pause(self) -> Opening:
+        """Comments again, while the answer is looked for elsewhere."""
+        edge, call = self._edge, self._call
+        self._opening = Opening(self._send_early, edge.ping, edge.ping, lambda: call.arrived, self._clock)
+        return self._opening
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
         self._started = True

@@ -10,7 +10,7 @@ from app.core.measure import NOTHING, Measure
 from app.core.outcome import NO_USAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from app.core.clock import Clock
     from app.core.errors import GatewayError
@@ -69,12 +69,21 @@ class Metered(Protocol):
         ...
 
 
+class Pause(Protocol):
+    """Something that keeps a caller's connection in use while its answer pauses."""
+
+    async def finish(self) -> object:
+        """End it, in order with what is sent next."""
+        ...
+
+
 class Call(Struct, eq=False):
     """`model` is the name the caller used; `target` the real name of the model that serves it.
 
     `deadline` and `arrived` are monotonic; `started_at` is wall clock. `prompt_estimate` and
     `completion_limit` are tokens, the latter over all choices; `measure` is what the estimate came from.
     `usage_wanted` is what the caller's stream shows. `headers` are the few of the caller's that travel on.
+    `on_pause` is called when an answer that has begun will pause.
 
     The fields after `decisions` are the trail: written along the line, read by observers.
     `dispatched_at` (monotonic) is when it first got a place at an endpoint; `stopped` is why the
@@ -105,6 +114,7 @@ class Call(Struct, eq=False):
     user_agent: str = ""
     referer: str = ""
     session: str | None = None
+    on_pause: Callable[[], Pause] | None = None
     decisions: list[Decision] = field(default_factory=list)
 
     endpoint: str | None = None

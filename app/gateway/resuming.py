@@ -193,6 +193,7 @@ class Resuming:
         if call.endpoint is not None and call.endpoint not in self._tried:
             self._tried.append(call.endpoint)
         deadline.watch(None, IdleTimeout)
+        pause = None if call.on_pause is None else call.on_pause()
         try:
             exchange = await self._dispatch.resume(
                 call, self._model, self._pool, self._ending, self._tried, self._failures
@@ -209,6 +210,8 @@ class Resuming:
         else:
             self._observer.resumed(call, "resumed")
             self._go_on(cast("StreamExchange", exchange), Seam(head, self._usage, again) if head else None)
+            if pause is not None:
+                await pause.finish()
 
     def _go_on(self, exchange: StreamExchange, seam: Seam | None) -> None:
         metered = self.call.metered

@@ -9,7 +9,7 @@ import pytest
 
 from app.simulator import Simulator
 from tests.continuing import Read, read
-from tests.house import at, calls, running, until
+from tests.house import at, calls, quiet, running, until
 from tests.scissors import Scissors
 
 QUICK = {"ttft": 0.001, "itl": 0.0}
@@ -143,9 +143,23 @@ async def test_caller_who_hangs_up_meanwhile_stops_everything():
         caller.say(gateway.request(stream=True))
         await until(lambda: calls(fleet[1]))
         caller.hang_up()
+        await quiet(gateway)
         row = await gateway.row()
         assert (row.status, row.finish, row.state) == (499, "hang_up", "settled")
         assert 0 < row.completion_tokens <= 5
+
+
+async def test_caller_hears_comments_while_the_other_endpoint_reads():
+    fleet = [Simulator(**QUICK), Simulator(ttft=0.5)]
+    server = {"ping": 0.1, "commit_after": 10}
+    async with running(first_to_last(fleet), model_config=RESUMES, server=server) as gateway:
+        fleet[0].faults.add("cut", after_tokens=5)
+        reply = await gateway.ask("hello", stream=True)
+        begun, *between, rest = reply.text.split(": ping\n\n")
+        assert ("Hel" in begun, "[DONE]" in rest) == (True, True)
+        assert between
+        assert not any(between), "all of them come together, and before what follows"
+        whole(read(reply.content), "chat")
 
 
 async def test_nobody_left_is_the_error_as_ever():

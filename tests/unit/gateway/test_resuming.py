@@ -378,6 +378,27 @@ async def test_waits_for_room_beyond_the_idle_limit():
     rig.assert_quiet()
 
 
+async def test_caller_is_kept_company_only_while_another_endpoint_is_looked_for():
+    happened = []
+
+    class Pause:
+        async def finish(self) -> None:
+            happened.append("goes on")
+
+    def pause() -> Pause:
+        happened.append("pauses")
+        return Pause()
+
+    rig = Waiting(a=[(200, SSE, [ROLE + HEL, CUT])], b=[(200, SSE, [ROLE + LO, STOP, DONE])])
+    task = asyncio.ensure_future(rig.call(streams=True, body=CHAT, on_pause=pause))
+    async with asyncio.timeout(5):
+        await rig.entering.wait()
+    assert happened == ["pauses"]
+    rig.room.set()
+    assert read(await task).text == "Hello"
+    assert happened == ["pauses", "goes on"]
+
+
 async def test_deadline_ends_the_waiting():
     rig, task = await waiting()
     await rig.clock.run(100)
