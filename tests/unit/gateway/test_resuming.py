@@ -16,6 +16,9 @@ from tests.clock import settle
 from tests.continuing import CUT, PIECES, PROMPT, TEXT, Continuing, Engine, read
 from tests.line import DONE, HEL, JSON, LO, ROLE, SSE, STOP, Rig, error_body, event
 
+BEGINNING = 1000
+"""Bytes of an answer that have some of its text in them: what ends before is taken for a death."""
+
 RESUMES = Model("m", resume=True)
 CHAT = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "say it"}], "max_tokens": 400}
 TEXTS = {"model": "m", "stream": True, "prompt": "say it: ", "max_tokens": 400}
@@ -67,7 +70,10 @@ async def length_of(body: dict) -> int:
 @pytest.mark.parametrize("usage", ["none", "final", "continuous"])
 @pytest.mark.parametrize("body", [CHAT, TEXTS], ids=["chat", "completions"])
 async def test_answer_is_whole_at_whatever_byte_it_breaks(body, usage, monkeypatch):
-    """In 250 places each: in events, characters and line ends; the rest sometimes breaks too."""
+    """In 250 places each: in events, characters and line ends; the rest sometimes breaks too.
+
+    Two deaths would end a call: of two that break off one only stops in the midst of it.
+    """
     monkeypatch.setattr("app.resilience.retry._WAIT", lambda state: 0.0)
     dice = random.Random(f"{usage} {'prompt' in body}")
     longest = await length_of(body)
@@ -78,6 +84,7 @@ async def test_answer_is_whole_at_whatever_byte_it_breaks(body, usage, monkeypat
             "c": Engine(),
         }
         if number % 3 == 0:
+            engines["a"] = Engine(dice.randrange(BEGINNING, longest), None)
             engines["b"] = Engine(dice.randrange(longest), CUT)
         rig = of(engines, number, attempts=4)
         answer = read(await ask(rig, body, usage))
@@ -85,7 +92,9 @@ async def test_answer_is_whole_at_whatever_byte_it_breaks(body, usage, monkeypat
         assert (answer.finishes, answer.dones, answer.errors) == (["stop"], 1, [])
         assert answer.roles == ("messages" in body)
         assert len(answer.heads) == 1
+        unseen = [each.settlement for each in rig.made.attempts if each.settlement.reason == "closed"]
         generated = sum(engine.generated[-1] for engine in engines.values() if engine.generated)
+        generated -= sum(attempt.usage.completion for attempt in unseen)
         used = Usage(PROMPT, generated)
         assert (rig.row.usage, rig.row.usage_source, rig.row.outcome) == (used, "upstream", Outcome.SUCCESS)
         told = {"prompt_tokens": PROMPT, "total_tokens": PROMPT + generated, "completion_tokens": generated}
@@ -177,9 +186,12 @@ async def test_thought_that_was_hidden_is_refused():
     assert rig.ear.resumes == ["refused"]
 
 
-@pytest.mark.parametrize("path", ["/v1/responses", "/v1/messages"])
-async def test_other_surfaces_are_refused(path):
-    begun = b'event: message_start\ndata: {"type":"message_start","message":{}}\n\n'
+@pytest.mark.parametrize(
+    ("path", "event"),
+    [("/v1/responses", "response.output_text.delta"), ("/v1/messages", "content_block_delta")],
+)
+async def test_other_surfaces_are_refused(path, event):
+    begun = b'event: %b\ndata: {"type":"%b","delta":{"text":"so"}}\n\n' % (event.encode(), event.encode())
     rig = rig_of("a", "b", a=[(200, SSE, [begun, CUT])], b=[(200, SSE, [begun])])
     with pytest.raises(StreamBroken):
         await rig.call(surface=SURFACES[path], streams=True)
@@ -266,18 +278,18 @@ async def test_endpoint_that_refuses_to_go_on_is_the_error_that_broke_it_off():
     rig.assert_quiet()
 
 
-async def test_as_often_as_attempts_allow():
+async def test_as_often_as_attempts_and_deaths_allow():
     def cut(name: str, text: bytes) -> dict:
         return {name: [(200, SSE, [ROLE + text, CUT])]}
 
     scripts = cut("a", HEL) | cut("b", LO) | cut("c", LO) | cut("d", LO)
-    for attempts in (1, 2, 3):
+    for attempts, allowed in ((1, 1), (2, 2), (3, 2)):
         rig = rig_of(*scripts, attempts=attempts, **scripts)
         with pytest.raises(StreamBroken):
             await ask(rig, CHAT)
-        assert rig.transport.asked == ["a", "b", "c"][:attempts]
-        assert rig.ear.resumes == ["resumed"] * (attempts - 1) + ["failed"]
-        assert rig.row.usage.completion == 1 + 2 * (attempts - 1)
+        assert rig.transport.asked == ["a", "b", "c"][:allowed]
+        assert rig.ear.resumes == ["resumed"] * (allowed - 1) + ["failed"]
+        assert rig.row.usage.completion == 1 + 2 * (allowed - 1)
         rig.assert_quiet()
 
 
