@@ -3,11 +3,14 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 
 import openai
 import pytest
 
 from app.simulator import Simulator
+from tests.faults.contract import assert_broken_off
+from tests.faults.fleets import Booked, learnt, states
 from tests.house import calls, chat, running, until
 
 QUICK = {"ttft": 0.005, "itl": 0.002}
@@ -37,24 +40,37 @@ def contents(answer):
     return sum(bool(choice["delta"].get("content")) for chunk in chunks for choice in chunk["choices"])
 
 
-@pytest.mark.parametrize(
-    "fault", ["rst", "close", "cut", "cut_in_chunk", "bad_chunk", "abort", "error", "no_finish"]
-)
-async def test_u09_to_u13_stream_that_breaks_off_ends_in_an_error_and_never_in_done(fault):
-    async with running([Simulator(**QUICK)]) as gateway:
-        number = {} if fault == "no_finish" else {"after_tokens": 6}
-        gateway.simulators[0].faults.add(fault, **number)
+BREAKS = {
+    "u09 rst": {"after_tokens": 6},
+    "u10 close": {"after_tokens": 6},
+    "u10 cut": {"after_tokens": 6},
+    "u11 cut_in_chunk": {"after_tokens": 6},
+    "u13 bad_chunk": {"after_tokens": 6},
+    "u12 abort": {"after_tokens": 6},
+    "u12 error": {"after_tokens": 6},
+    "u12 no_finish": {},
+}
+
+
+@pytest.mark.parametrize("case", BREAKS)
+async def test_stream_that_breaks_off_ends_in_an_error_and_never_in_done(case):
+    """Nobody else is asked to go on with it, though another endpoint is well."""
+    fleet = [Simulator(**QUICK), Simulator(**QUICK)]
+    async with running(fleet, routing={"strategy": "round_robin"}) as gateway:
+        fleet[0].faults.add(case.partition(" ")[2], **BREAKS[case])
+        began = time.monotonic()
         answer = await stream(gateway)
+        assert time.monotonic() - began < 5
         assert answer.status == 200
-        assert b"[DONE]" not in answer.body
-        error = last_event(answer)["error"]
-        assert (error["code"], error["type"]) == ("upstream_error", "server_error")
-        row = await gateway.row()
-        assert (row.state, row.error_code, row.usage_source) == ("settled", "upstream_error", "upstream")
+        assert_broken_off(answer.body.decode(), "upstream_error")
+        row = await Booked("settled", "gpu-a", 1, 502, "upstream_error", "upstream", "cut").check(gateway)
         assert row.prompt_tokens == truth(gateway).prompt_tokens
-        assert contents(answer) <= row.completion_tokens <= truth(gateway).generated
-        assert row.completion_tokens > 0
-        assert len(calls(*gateway.simulators)) == 1
+        assert 0 < contents(answer) <= row.completion_tokens <= truth(gateway).generated
+        assert [len(calls(each)) for each in fleet] == [1, 0]
+        ((endpoint, outcome, reason),) = learnt(gateway)
+        assert (endpoint, outcome) == ("gpu-a", "failure")
+        assert gateway.house.hearing.calls.interruptions == {("gpu-a", reason): 1}
+        assert states(gateway)[1] == "closed"
 
 
 async def test_u41_what_comes_after_done_is_ignored_and_billed_once():

@@ -25,9 +25,9 @@ from tests.faults.behaviours import (
 )
 from tests.faults.contract import assert_broken_off, assert_refused
 from tests.faults.fleets import Booked, fleet, hits, learnt, served, states
-from tests.house import running
+from tests.house import at, calls, running, until
 from tests.line import DONE, HEL, ROLE, WHOLE, answer
-from tests.scripted import CHAT
+from tests.scripted import CHAT, misbehaving
 
 ANSWER = answer()
 GZIP = b"content-encoding: gzip\r\n"
@@ -219,16 +219,52 @@ async def test_u43_name_the_endpoint_gives_itself_stays_behind():
         assert (await gateway.ask()).json()["model"] == "tiny"
 
 
-async def test_u46_u47_endpoint_with_hanging_health_and_garbled_metrics_still_serves():
+ODD_PROBES = {
+    "u46 health hangs": "health_hang",
+    "u47 metrics are garbage": "metrics_garbage",
+    "u47 metrics hang": "metrics_hang",
+}
+
+
+@pytest.mark.parametrize("case", ODD_PROBES)
+async def test_endpoint_whose_probes_go_wrong_serves_on_and_holds_nobody_up(case):
     """What calls see of it counts for more than what it says of itself."""
-    endpoint = Simulator(ttft=0.001, itl=0.001)
-    probes = {"interval": 0.02, "interval_down": 0.02, "timeout": 0.25}
-    async with running([endpoint], health=probes, scrape={"interval": 0.1, "timeout": 0.1}) as gateway:
-        endpoint.faults.add("health_hang", count=None)
-        endpoint.faults.add("metrics_garbage", count=None)
-        probed = endpoint.truth.counters.faults
-        while endpoint.truth.counters.faults < probed + 8:
+    odd, well = Simulator(ttft=0.001, itl=0.001), Simulator(ttft=0.001, itl=0.001)
+    often = {"interval": 0.02, "interval_down": 0.02, "timeout": 0.25}
+    scrapes = {"interval": 0.05, "timeout": 0.25}
+    turns = {"strategy": "round_robin"}
+    async with running([odd, well], health=often, scrape=scrapes, routing=turns) as gateway:
+        await until(lambda: gateway.house.fleet.endpoints["gpu-a"].scraped.running is not None)
+        odd.faults.add(ODD_PROBES[case], count=None)
+        slowest, asked = 0.0, 0
+        while odd.truth.counters.faults < 4 or asked < 20:
+            began = time.monotonic()
             assert (await gateway.ask("short")).status_code == 200
+            slowest, asked = max(slowest, time.monotonic() - began), asked + 1
+        assert slowest < AT_ONCE
+        assert len(calls(odd)) >= asked // 2 - 1
+        assert states(gateway) == ["closed", "closed"]
+        endpoints = gateway.house.fleet.endpoints
+        assert [endpoint.available for endpoint in endpoints.values()] == [True, True]
+        if case.startswith("u47"):
+            await until(lambda: endpoints["gpu-a"].scraped.running is None)
+            page = gateway.house.metrics.exposition().decode()
+            assert 'sluice_endpoint_requests_running{endpoint="gpu-b"}' in page
+            assert 'sluice_endpoint_requests_running{endpoint="gpu-a"}' not in page
+
+
+async def test_u47_endless_metrics_are_cut_off():
+    server = misbehaving(saying(whole(ANSWER)))
+    page = b"vllm:num_requests_running 1\n" * 2000
+    server._behaviour["/metrics"] = flooding(OK + b"transfer-encoding: chunked\r\n\r\n", chunk(page))
+    async with server:
+        scrapes = {"interval": 0.1, "timeout": 5}
+        async with running([at(server, models=["tiny"])], scrape=scrapes) as gateway:
+            (endpoint,) = gateway.house.fleet.endpoints.values()
+            await until(lambda: sum(request.path == "/metrics" for request in server.log.requests) > 2)
+            assert (await gateway.ask()).status_code == 200
+            assert endpoint.scraped.running is None
+            assert [line for line in gateway.witness.lines if "metrics of endpoint gpu-a: too_large" in line]
 
 
 async def test_done_without_any_event_is_no_answer():
