@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import resource
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,11 @@ async def test_2048_streams_are_open_at_once_and_all_complete(many_files):
         )
 
 
+def resident():
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 @pytest.mark.parametrize("seconds", [3, pytest.param(10, marks=pytest.mark.long)])
 async def test_u58_u59_callers_who_leave_at_random_leave_nothing_behind(seconds):
     """Ten places for sixty callers, who queue, stream, wait and vanish at any moment."""
@@ -76,9 +82,15 @@ async def test_u58_u59_callers_who_leave_at_random_leave_nothing_behind(seconds)
                     done["left"] += 1
                 caller.hang_up()
 
+        async def weigh():
+            """Once all that is kept of past calls is as much as is ever kept."""
+            await asyncio.sleep(seconds / 2)
+            return resident()
+
         async with asyncio.timeout(seconds + 60):
-            await asyncio.gather(*(work() for _ in range(WORKERS)))
-        print(done)
+            half_way, *_ = await asyncio.gather(weigh(), *(work() for _ in range(WORKERS)))
+        print(done, f"{half_way / 2**20:.0f} MiB half way, {resident() / 2**20:.0f} MiB in the end")
+        assert resident() < half_way * 1.05 + 16 * 2**20
         await until(lambda: not gateway.house.fleet.inflight and not gateway.house.fleet.queued)
         for _ in range(10):
             assert (await gateway.ask("short")).status_code == 200

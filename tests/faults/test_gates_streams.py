@@ -150,6 +150,8 @@ async def test_u08_slow_stream_that_keeps_coming_is_never_idle():
     async with running([Simulator(ttft=0.005, itl=0.15)], resilience={"timeouts": {"idle": 0.4}}) as gateway:
         answer = await gateway.ask("8 tokens", stream=True)
         assert answer.text.endswith("data: [DONE]\n\n")
+        await Booked("settled", "gpu-a", 1, source="upstream", finish="stop").check(gateway)
+        assert learnt(gateway) == {("gpu-a", "success", "none"): 1}
 
 
 async def test_queued_stream_gets_its_head_and_pings_while_it_waits():
