@@ -164,7 +164,8 @@ def test_tokens_are_summed_and_the_oldest_counter_says_when_it_began():
     assert read_load("", [], 1.0, 2.0).tokens is None
 
 
-async def test_a_questionable_endpoint_is_scraped_at_once_and_more_often(clock: FakeClock, engines: Engines):
+async def test_a_questionable_endpoint_is_scraped_at_once_and_more_often(clock: FakeClock):
+    engines = Engines(a=Engine())
     fleet = make_fleet(spec("a"), clock=clock)
     scraper = Scraper(fleet, engines.control(clock), clock, ScrapeOptions(), jitter=lambda: 0.5)
     scraper.start()
