@@ -16,9 +16,10 @@ from app.upstream.backlog import Backlog
 from app.upstream.flow import Flow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from app.core.clock import Clock
+    from app.resilience.options import QueueOptions
     from app.upstream.waiter import Waiter
 
 SLACK = 64
@@ -32,8 +33,9 @@ class FairQueue:
     when nobody waits. `flow` is how fast those of this priority find places.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self.flow = Flow(clock)
+    def __init__(self, clock: Clock, options: Callable[[], QueueOptions]) -> None:
+        self.flow = Flow(clock, options)
+        self._clock = clock
         self.now = 0.0
         self.tokens = 0
         self.fresh = 0
@@ -57,7 +59,6 @@ class FairQueue:
     def push(self, waiter: Waiter) -> None:
         backlog = self.backlog(waiter.tenant)
         if not backlog:
-            self.flow.begin()
             self.waiting += 1
             if backlog.start <= self.now:
                 backlog.start = self.now
@@ -77,7 +78,7 @@ class FairQueue:
     def serve(self, waiter: Waiter) -> None:
         """It leaves because it was given a place: its tenant is charged."""
         backlog = self._backlogs[waiter.tenant]
-        self.flow.passed(waiter.cost)
+        self.flow.passed(waiter.cost, self._clock.monotonic() - waiter.since)
         self.now = max(self.now, backlog.start)
         backlog.start += waiter.cost
         self._stale(backlog)

@@ -1,4 +1,4 @@
-"""How fast waiting calls find places, learnt from those that did; and how long anybody has been waiting."""
+"""How fast waiting calls find places, and for how long they have been too slow, learnt from those that did."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.core.clock import Clock
+    from app.resilience.options import QueueOptions
 
 MEMORY = 10.0
 """Seconds of waiting in which the weight of an old observation falls to 1/e."""
@@ -21,27 +24,28 @@ class Flow:
     An idle room says nothing of what endpoints can do, nor does the time until the first place becomes free.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, options: Callable[[], QueueOptions]) -> None:
         self._clock = clock
-        self._began: float | None = None
+        self._options = options
+        self._late = False
+        self._stood = 0.0
+        self._turned = 0.0
         self._at: float | None = None
         self._seconds = 0.0
         self._tokens = 0.0
         self._calls = 0
 
-    def begin(self) -> None:
-        """Somebody waits."""
-        if self._began is None:
-            self._began = self._clock.monotonic()
-
     def end(self) -> None:
         """Nobody waits any more."""
-        self._reach(self._clock.monotonic())
-        self._began = self._at = None
-
-    def passed(self, tokens: int) -> None:
-        """A call of so many tokens was given a place."""
         now = self._clock.monotonic()
+        self._reach(now)
+        self._turn(now, late=False)
+        self._at = None
+
+    def passed(self, tokens: int, waited: float) -> None:
+        """A call of so many tokens was given a place after so many seconds."""
+        now = self._clock.monotonic()
+        self._turn(now, late=waited > self._options().overload_wait)
         if self._at is None:
             self._at = now
             return
@@ -51,8 +55,14 @@ class Flow:
 
     @property
     def standing(self) -> float:
-        """Seconds since when somebody has been waiting without a break."""
-        return 0.0 if self._began is None else self._clock.monotonic() - self._began
+        """Seconds for which whoever found a place had waited longer than `overload_wait`, up to `max_wait`.
+
+        Better times make up for it second for second: a moment without a queue is not the end of it.
+        """
+        passed = self._clock.monotonic() - self._turned
+        if self._late:
+            return min(self._options().max_wait, self._stood + passed)
+        return max(0.0, self._stood - passed)
 
     @property
     def rate(self) -> float | None:
@@ -61,6 +71,10 @@ class Flow:
         if self._calls < ENOUGH or not self._seconds:
             return None
         return self._tokens / self._seconds
+
+    def _turn(self, now: float, *, late: bool) -> None:
+        if late != self._late:
+            self._stood, self._turned, self._late = self.standing, now, late
 
     def _reach(self, now: float) -> None:
         if self._at is None or now == self._at:

@@ -35,10 +35,10 @@ def unknown(call: Call) -> float:
 class Forecast:
     """`takes` says how many seconds a call will probably take once it has a place; 0 while unknown.
 
-    A queue that has not been empty for a while is one that cannot keep up, and waiting in it serves nobody: all
-    that is let in must have found a place `max_wait` after it was last empty, and from then on the wait is
-    kept to `overload_wait` (after Nichols and Jacobson, Controlling Queue Delay, ACM Queue 2012). However short
-    it is kept, whoever would be next may wait: no place stays free for it.
+    A queue in which whoever is served has long been waiting cannot keep up, and waiting in it serves nobody: all
+    that is let in must have found a place `max_wait` after it began to stand, and from then on the wait is kept
+    to `overload_wait` (after Nichols and Jacobson, Controlling Queue Delay, ACM Queue 2012). However short it is
+    kept, whoever would be next may wait: no place stays free for it.
     """
 
     def __init__(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from app.upstream.fair import FairQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from app.core.clock import Clock
+    from app.resilience.options import QueueOptions
     from app.upstream.waiter import Waiter
 
 
@@ -21,8 +22,9 @@ CLASSES = 16
 class Line:
     """Any waiter may leave at any time. Of priorities the lower is served first, as in vLLM."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, options: Callable[[], QueueOptions]) -> None:
         self._clock = clock
+        self._options = options
         self._waiters: OrderedDict[Waiter, None] = OrderedDict()
         self._classes: dict[int, FairQueue] = {}
         self._tried: Counter[frozenset[str]] = Counter()
@@ -71,7 +73,7 @@ class Line:
         if found is None:
             if len(self._classes) >= CLASSES:
                 self._classes = {each: queue for each, queue in self._classes.items() if queue}
-            found = self._classes[priority] = FairQueue(self._clock)
+            found = self._classes[priority] = FairQueue(self._clock, self._options)
         return found
 
     def giving_way(self, newcomer: Waiter) -> Waiter | None:

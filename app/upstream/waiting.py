@@ -41,7 +41,7 @@ class WaitingRoom:
     ) -> None:
         self.forecast = Forecast(options, clock, jitter, takes)
         self._clock = clock
-        self._line = Line(clock)
+        self._line = Line(clock, lambda: self.options)
         self._came = 0
         self.served_at = -math.inf
 

@@ -6,13 +6,14 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.resilience.options import QueueOptions
 from app.upstream.fair import SLACK, FairQueue
 from tests.clock import FakeClock
 from tests.unit.upstream.waiters import make_waiter, order
 
 
 def queue_of(*waiters) -> FairQueue:
-    queue = FairQueue(FakeClock())
+    queue = FairQueue(FakeClock(), QueueOptions)
     for waiter in waiters:
         queue.push(waiter)
     return queue
@@ -159,7 +160,7 @@ def test_the_served_tokens_of_two_who_wait_differ_by_no_more_than_a_call_of_each
 )
 @settings(max_examples=200, deadline=None)
 def test_nobody_is_lost_and_within_a_tenant_and_kind_nobody_overtakes(steps):
-    queue, waiting = FairQueue(FakeClock()), []
+    queue, waiting = FairQueue(FakeClock(), QueueOptions), []
     for step in steps:
         if step[0] == "push":
             _, tenant, cost, tried = step

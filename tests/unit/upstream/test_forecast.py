@@ -24,7 +24,7 @@ def forecast(clock: FakeClock) -> Forecast:
 
 @pytest.fixture
 def queue(clock: FakeClock) -> FairQueue:
-    return FairQueue(clock)
+    return FairQueue(clock, QueueOptions)
 
 
 def wait(queue: FairQueue, calls: int, tenant: str = "a") -> None:
@@ -34,10 +34,9 @@ def wait(queue: FairQueue, calls: int, tenant: str = "a") -> None:
 
 def learn(queue: FairQueue, clock: FakeClock, rate: int = 100) -> None:
     """Somebody waits for a second, in which so many tokens pass."""
-    queue.flow.begin()
     for _ in range(11):
         clock.advance(0.1)
-        queue.flow.passed(rate // 10)
+        queue.flow.passed(rate // 10, waited=0.0)
 
 
 def test_nobody_waits_longer_than_max_wait_or_than_leaves_time_for_an_answer(clock: FakeClock):
@@ -63,9 +62,9 @@ def test_whoever_is_next_has_nothing_to_expect(forecast, clock, queue):
     assert forecast.wait(make_call(tenant="b"), queue) == 0
 
 
-def test_the_longer_a_queue_has_not_been_empty_the_less_may_wait_in_it(forecast, clock, queue):
+def test_the_longer_a_queue_has_been_standing_the_less_may_wait_in_it(forecast, clock, queue):
     assert forecast.allowed(10, queue) == 10
-    queue.flow.begin()
+    queue.flow.passed(100, waited=1.0)
     clock.advance(4)
     assert forecast.allowed(10, queue) == 6
     assert forecast.allowed(2, queue) == 2
@@ -73,7 +72,8 @@ def test_the_longer_a_queue_has_not_been_empty_the_less_may_wait_in_it(forecast,
     assert forecast.allowed(10, queue) == 0.5
     assert forecast.allowed(0.1, queue) == 0.1
     queue.flow.end()
-    assert forecast.allowed(10, queue) == 10
+    clock.advance(1)
+    assert forecast.allowed(10, queue) == 1
 
 
 def test_while_nothing_is_known_callers_come_back_within_seconds(forecast, queue):

@@ -2,20 +2,21 @@ from __future__ import annotations
 
 import pytest
 
+from app.resilience.options import QueueOptions
 from app.upstream.line import CLASSES, Line
 from tests.clock import FakeClock
 from tests.unit.upstream.waiters import make_waiter, order
 
 
 def line_of(*waiters) -> Line:
-    line = Line(FakeClock())
+    line = Line(FakeClock(), QueueOptions)
     for waiter in waiters:
         line.push(waiter)
     return line
 
 
 def test_it_is_served_in_order_of_arrival():
-    assert Line(FakeClock()).since is None
+    assert Line(FakeClock(), QueueOptions).since is None
     first, second = make_waiter(since=1.0), make_waiter(since=2.0)
     line = line_of(first, second)
     assert list(line) == [first, second]
@@ -65,7 +66,7 @@ def test_who_is_held_back_leaves_the_turn_to_the_next_class():
 
 
 def test_priorities_that_nobody_has_any_more_are_forgotten():
-    line = Line(FakeClock())
+    line = Line(FakeClock(), QueueOptions)
     for priority in range(100):
         waiter = make_waiter(priority=priority)
         line.push(waiter)
