@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from app.core.errors import InvalidKey, StorageUnavailable
 from app.core.units import Seconds
 from app.store.pepper import sha256
+from app.tenancy.together import Together
 
 if TYPE_CHECKING:
     from app.core.clock import Clock
@@ -60,6 +61,7 @@ class Keys:
         options: KeysOptions | None = None,
     ) -> None:
         self._lookup = lookup
+        self._together = Together(lookup)
         self._changes = changes
         self._pepper = pepper
         self._clock = clock
@@ -142,7 +144,7 @@ class Keys:
         found: dict[str, Key] = {}
         for _ in range(_TRIES):
             refreshes = self._refreshes
-            found = await self._lookup.find(digests)
+            found = await self._together.find(digests)
             if refreshes == self._refreshes:
                 return found, True
         return found, False
