@@ -145,7 +145,11 @@ def _tells(choice: dict[str, Any], delta: Any) -> bool:
     """Whether a choice without text shows that the model is at work: in a field nobody here knows, too."""
     if choice.get("logprobs") or choice.get("token_ids"):
         return True
-    return isinstance(delta, dict) and any(value for key, value in delta.items() if key != "role")
+    if isinstance(delta, dict):
+        for key, value in delta.items():
+            if value and key != "role":
+                return True
+    return False
 
 
 def _index(choice: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from app.core.failures import StreamBroken
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _DONE = b"[DONE]"
 
 # A quote inside a string is always escaped, so no text that a model writes can look like this.
-_TEXT = re.compile(rb'"(?:content|reasoning|reasoning_content|text)":"[^"]')
+_TEXT = b'"delta":{"content":"'
 
 
 class StreamReader:
@@ -152,8 +151,11 @@ class StreamReader:
         return self._meter.events
 
     def _splice_first(self, event: bytes) -> bytes | None:
-        """Only what is useful beyond doubt: all else is decoded to find out."""
-        edited = self._codec.splice(event) if _TEXT.search(event) else None
+        """Only text, in vLLM's shape, is useful beyond doubt: all else is decoded to find out."""
+        at = event.find(_TEXT)
+        if at < 0 or event.startswith(b'"', at + len(_TEXT)):
+            return None
+        edited = self._codec.splice(event)
         if edited is not None:
             self._start()
         return edited
