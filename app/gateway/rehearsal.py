@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.core.errors import GatewayError, InvalidKey, ModelNotFound
+from app.core.errors import InvalidKey, ModelNotFound
 from app.gateway.prospect import shown
 from app.gateway.serve import UNSERVED
-from app.tenancy.forecast import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from app.core.call import Call
+    from app.core.errors import GatewayError
     from app.gateway.catalog import Catalog, Model
     from app.gateway.prospect import Prospects
     from app.gateway.question import Imagination, Question
@@ -45,7 +45,7 @@ class Rehearsal:
         call, model = self._imagination.call(question)
         key = question.key
         allowed = key.may_use(call.model, model.name)
-        limits, over_limit = await self._limits(call)
+        forecasts, over_limit = await self._limiter.rehearse(call)
         routes, unserved = self._routes(call, model)
         barred = InvalidKey() if question.unusable else None if allowed else ModelNotFound(param="model")
         error = barred or over_limit or unserved
@@ -64,7 +64,7 @@ class Rehearsal:
             "model": self._naming(question, call, model),
             "allowed": allowed,
             "limits_counted": self._counted(),
-            "limits": limits,
+            "limits": [_limit(each) for each in forecasts],
             "routes": routes,
         }
 
@@ -76,13 +76,6 @@ class Rehearsal:
             "by": "default" if asked is None else "name" if asked == model.name else "alias",
             "fallbacks": [each.name for each in self._catalog.fallbacks(model, question.key)],
         }
-
-    async def _limits(self, call: Call) -> tuple[list[dict[str, Any]], GatewayError | None]:
-        try:
-            forecasts = await self._limiter.rehearse(call)
-        except GatewayError as error:
-            return [], error
-        return [_limit(each) for each in forecasts], refused(forecasts)
 
     def _routes(self, call: Call, model: Model) -> tuple[list[dict[str, Any]], GatewayError | None]:
         """The model, and its fallbacks up to the first that could take the call."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, Field
 
+from app.core.errors import GatewayError
 from app.core.outcome import Outcome
 from app.state.rule import Rule, RuleName, Window, Windows, rules_of
 from app.tenancy.answers import Answers
-from app.tenancy.forecast import forecast
+from app.tenancy.forecast import forecast, refused
 from app.tenancy.refusal import exceeded, refusal, unbounded
 
 if TYPE_CHECKING:
@@ -105,17 +106,18 @@ class Limiter:
             raise exceeded(rules, needed)
         return whole
 
-    async def rehearse(self, call: Call) -> list[Forecast]:
-        """What each limit would say to the call; nothing is taken.
-
-        Raises RequestExceedsLimit, or InvalidRequest where a strict tenant leaves its answer open.
-        """
+    async def rehearse(self, call: Call) -> tuple[list[Forecast], GatewayError | None]:
+        """What each limit would say to the call, and what the call would be told; nothing is taken."""
         rules, whole = self._rules_of(call)
-        if not rules:
-            return []
-        tokens = 0 if whole is None else self._reservation(call, rules, whole)
-        stand = await self._counters.look(rules, self._calendar.windows(call.started_at))
-        return [forecast(rule, now, tokens) for rule, now in zip(rules, stand, strict=True)]
+        tokens, error = 0, None
+        if whole is not None:
+            try:
+                tokens = self._reservation(call, rules, whole)
+            except GatewayError as refused_for_good:
+                error, tokens = refused_for_good, call.prompt_estimate + (call.completion_limit or 0)
+        stand = await self._counters.look(rules, self._calendar.windows(call.started_at)) if rules else []
+        forecasts = [forecast(rule, now, tokens) for rule, now in zip(rules, stand, strict=True)]
+        return forecasts, error or refused(forecasts)
 
     async def standing(self, key: Key) -> list[tuple[str, Decision]]:
         """How every limit of a tenant and its key stands, each with its owner (key or tenant)."""

@@ -93,6 +93,7 @@ async def test_a_limit_that_would_refuse_and_nothing_is_taken_of_it():
 async def test_more_than_the_whole_limit_allows_is_what_the_caller_is_told():
     told = await Stage().ask(key=key(Limits(tokens_per_minute=100)), prompt_tokens=101)
     assert (told["error"]["code"], told["error"]["status"]) == ("request_exceeds_limit", 400)
+    assert [(row["cost"], row["allowed"]) for row in told["limits"]] == [(111, False)]
 
 
 async def test_strict_tenant_reserves_all_that_the_answer_may_take():
