@@ -74,6 +74,7 @@ def told(rig: Rig) -> list[tuple[str, str | None, bool]]:
 def assert_nothing_left(rig: Rig) -> None:
     rig.assert_quiet()
     assert all(body.closed or body.ended for body in rig.transport.bodies)
+    assert not [timer for *_, timer in rig.clock._due if timer.callback is not None]
     names = [task.get_name() for task in asyncio.all_tasks() if not task.done()]
     assert not [name for name in names if name.startswith("attempt of")]
 

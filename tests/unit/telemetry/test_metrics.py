@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from app.core.errors import CallerGone, InvalidKey, Overloaded, RequestTimeout
-from app.core.outcome import NO_USAGE, Outcome
+from app.core.outcome import NO_USAGE, Outcome, Settlement, Usage
 from app.core.tenant import NOBODY
 from app.telemetry.metrics import CallMetrics
 from app.telemetry.options import MetricsOptions
@@ -136,3 +136,15 @@ def test_changes_of_endpoints_are_counted_and_those_of_breakers_by_themselves(me
 def test_commits_are_timed(metrics):
     metrics.committed(100, 0.004)
     assert metrics.commit.sum == 0.004
+
+
+def test_a_hedge_that_lost_is_counted_with_the_prompt_it_read(metrics):
+    lost = Settlement(Outcome.IGNORED, usage=Usage(7), status=499, reason="hedge_lost", billed=False)
+    call = a_call(attempts=attempts(lost, an_end()))
+    metrics.attempted(call, GPU_A, lost)
+    metrics.settled(call, an_end())
+    assert metrics.attempts["gpu-a", "ignored", "hedge_lost"] == 1
+    assert metrics.retries["hedge_lost",] == 1
+    assert metrics.interruptions == {}
+    assert metrics.tokens["qwen3", "acme"][0] == 10
+    assert metrics.tokens["qwen3", "acme"][4] == 7

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.call import Attempt
+from app.core.call import HEDGE_LOST, Attempt
 from app.core.outcome import Outcome, Settlement, Usage
 from app.tenancy.calendar import Calendar
 from app.tenancy.entry import Entries
@@ -101,3 +101,11 @@ def test_a_forged_count_or_word_cannot_keep_others_from_being_written():
     assert (row.prompt_tokens, row.completion_tokens) == (0, 2**63 - 1)
     assert row.finish == "ab" + "x" * 30
     assert (row.model, row.served_model) == ("m", "m")
+
+
+def test_of_an_outrun_attempt_the_prompt_is_wasted_too():
+    lost = Settlement(Outcome.IGNORED, Usage(7, 2), reason=HEDGE_LOST, billed=False)
+    won = Settlement(Outcome.SUCCESS, Usage(10, 20))
+    call = make_call(attempts=[Attempt("gpu-b", 0.0, lost), Attempt("gpu-a", 1.0, won, True)])
+    row = ENTRIES.settled(call, won)
+    assert (row.wasted_tokens, row.prompt_tokens, row.completion_tokens) == (9, 10, 20)
