@@ -15,11 +15,12 @@ WARM = 24
 """Calls that teach the gateway how soon first events come."""
 
 
-def hedged(**options):
+def hedged(transport: str = "direct", **options):
     hedge = {"enabled": True, "minimum_calls": 20, "minimum_delay": 0.2, "budget_ratio": 1.0, **options}
     return running(
         [Simulator(ttft=0.002, itl=0.001) for _ in range(2)],
         ops=True,
+        transport=transport,
         routing={"strategy": "round_robin"},
         resilience={"hedge": hedge},
     )
@@ -41,9 +42,10 @@ async def attempts(gateway) -> dict[tuple[str, str], int]:
     return found
 
 
+@pytest.mark.parametrize("transport", ["direct", "httpx"])
 @pytest.mark.parametrize("fault", ["silent", "head_then_silence"])
-async def test_callers_of_a_silent_endpoint_are_answered_by_another(fault):
-    async with hedged() as gateway:
+async def test_callers_of_a_silent_endpoint_are_answered_by_another(transport, fault):
+    async with hedged(transport) as gateway:
         await warm(gateway)
         a, b = gateway.simulators
         a.faults.add(fault, count=3)
