@@ -10,14 +10,20 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from app.core.errors import GatewayError
-from app.core.failures import EndpointError, IdleTimeout, StreamBroken, UpstreamTimeout
+from app.core.failures import (
+    EndpointError,
+    IdleTimeout,
+    StreamBroken,
+    UpstreamTimeout,
+)
 from app.core.outcome import NO_USAGE, Outcome, Settlement
 from app.gateway.exchange import EVENT_STREAM
 from app.gateway.joint import JointMeter, joined
+from app.gateway.trials import Trials
 from app.wire.continuation import continuation, tokens_left
 from app.wire.delivered import Delivered
 from app.wire.resumable import at_a_stop, refusal
-from app.wire.seam import Seam, closing
+from app.wire.seam import MISFIT, Seam, closing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -58,8 +64,7 @@ class Resuming:
         self._seam: Seam | None = None
         self._usage: Usage = NO_USAGE
         self._source: UsageSource = "estimated"
-        self._tried: list[str] = []
-        self._failures: list[EndpointError] = []
+        self._trials = Trials()
         self._ending: Ending
 
     def begin(self, ending: Ending) -> None:
@@ -114,9 +119,10 @@ class Resuming:
     def _join(exchange: StreamExchange, seam: Seam, events: bytes) -> bytes:
         try:
             return seam.join(events)
-        except StreamBroken as misfit:
-            misfit.outcome = Outcome.IGNORED
-            exchange.fail(misfit)
+        except StreamBroken as error:
+            if error.reason == MISFIT:
+                error.outcome = Outcome.IGNORED
+            exchange.fail(error)
             raise
 
     async def _carry_on(self, error: EndpointError) -> bytes:
@@ -139,11 +145,9 @@ class Resuming:
 
     def _fit(self, error: EndpointError) -> bool:
         """Whether what the endpoint left can be carried on."""
-        broken = isinstance(error, IdleTimeout) or (
-            isinstance(error, StreamBroken) and error.reason != "misfit"
-        )
         return (
-            broken
+            isinstance(error, StreamBroken | IdleTimeout)
+            and error.reason != MISFIT
             and self._refused is None
             and self._delivered.text_alone
             and not self._usage.reasoning
@@ -188,15 +192,12 @@ class Resuming:
         call, deadline = self.call, self._ending.deadline
         text, head = self._delivered.text, self._delivered.head
         call.body, again = continuation(call.surface.dialect, self._body, text, self._usage.completion)
-        error.elsewhere = True
-        self._failures.append(error)
-        if call.endpoint is not None and call.endpoint not in self._tried:
-            self._tried.append(call.endpoint)
+        self._trials.add(call, error)
         deadline.watch(None, IdleTimeout)
         pause = None if call.on_pause is None else call.on_pause()
         try:
             exchange = await self._dispatch.resume(
-                call, self._model, self._pool, self._ending, self._tried, self._failures
+                call, self._model, self._pool, self._ending, self._trials.endpoints, self._trials.failures
             )
         except GatewayError:
             self._observer.resumed(call, "failed")

@@ -58,7 +58,7 @@ class Delivered:
 
     @property
     def text_alone(self) -> bool:
-        """There was nothing but the text of one choice: no reasoning, no tool call, no logprobs."""
+        """All of it was the text of one choice: no reasoning, no tool call, nothing that cannot be read."""
         self._read()
         return not self._other
 
@@ -66,8 +66,12 @@ class Delivered:
         raw, self._unread = bytes(self._unread), bytearray()
         for event in raw.split(b"\n\n"):
             data = data_of(event)
-            if data and data != b"[DONE]":
+            if not data or data == b"[DONE]":
+                continue
+            try:
                 self._take(decode_answer(data))
+            except ValueError:  # an ordinary event is passed on without a look at all of it
+                self._other = True
 
     def _take(self, content: dict[str, Any]) -> None:
         if not self._head:

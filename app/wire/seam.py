@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.core.surface import Dialect
 
 DONE = b"data: [DONE]\n\n"
+MISFIT = "misfit"
 
 
 class Seam:
@@ -32,14 +33,14 @@ class Seam:
     def join(self, events: bytes) -> bytes:
         """The caller's bytes for these whole events, maybe none.
 
-        Raises StreamBroken (misfit) where the endpoint goes on with something else than text: it took what the
-        caller has read as an answer for something else.
+        Raises StreamBroken for one that is no JSON (garbled), and where the endpoint goes on with reasoning
+        (misfit): it took the answer that the caller has begun to read for something else.
         """
         joined = []
         for event in events.split(b"\n\n"):
             data = data_of(event) if event else None
             if data is not None and data != b"[DONE]":
-                content = decode_answer(data)
+                content = _content(data)
                 if self._vanishes(content):
                     continue
                 event = with_data(event, encode(content))
@@ -61,7 +62,7 @@ class Seam:
         holder, name = (delta, "content") if isinstance(delta, dict) else (choice, "text")
         began = holder.pop("role", None) is not None
         if holder.get("reasoning") or holder.get("reasoning_content"):
-            raise StreamBroken(reason="misfit")
+            raise StreamBroken(reason=MISFIT)
         text = holder.get(name)
         trimmed = False
         if isinstance(text, str) and text and self._again:
@@ -77,6 +78,14 @@ class Seam:
             same += 1
         self._again = self._again[same:] if same == len(text) else ""
         return text[same:]
+
+
+def _content(data: bytes) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = decode_answer(data)
+    except ValueError:
+        raise StreamBroken(reason="garbled") from None
+    return content
 
 
 def counted_on(before: Usage, usage: dict[str, Any]) -> dict[str, Any]:

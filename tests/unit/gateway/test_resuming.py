@@ -8,12 +8,21 @@ import random
 
 import pytest
 
-from app.core.failures import IdleTimeout, StreamBroken, TotalTimeout
+from app.core.failures import (
+    BadUpstream,
+    ClosedEarly,
+    ConnectFailed,
+    EndpointFailed,
+    IdleTimeout,
+    StreamBroken,
+    TotalTimeout,
+)
 from app.core.outcome import Outcome, Usage
 from app.gateway.catalog import Model
 from app.wire.surfaces import SURFACES
 from tests.clock import settle
 from tests.continuing import CUT, PIECES, PROMPT, TEXT, Continuing, Engine, read
+from tests.fakes import FakePool
 from tests.line import DONE, HEL, JSON, LO, ROLE, SSE, STOP, Rig, error_body, event
 
 BEGINNING = 1000
@@ -304,6 +313,54 @@ async def test_attempt_that_fails_counts_as_any_other():
     assert read(await ask(rig, CHAT)).text == "Hello"
     assert rig.transport.asked == ["a", "b", "c"]
     assert [endpoint.inflight for endpoint in rig.pool.endpoints] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("first", [ClosedEarly(), EndpointFailed(), BadUpstream()], ids=lambda e: e.reason)
+async def test_attempts_before_the_first_event_count(first):
+    scripts = {"a": [first], "b": [(200, SSE, [ROLE + HEL, CUT])], "c": [(200, SSE, [ROLE + LO, STOP, DONE])]}
+    rig = rig_of("a", "b", "c", **scripts)
+    with pytest.raises(StreamBroken):
+        await ask(rig, CHAT)
+    assert (rig.transport.asked, rig.ear.resumes) == (["a", "b"], ["failed"])
+    rig = rig_of("a", "b", "c", attempts=3, **scripts)
+    assert read(await ask(rig, CHAT)).text == "Hello"
+
+
+async def test_attempts_that_cost_nothing_do_not_count():
+    scripts = {"a": [ConnectFailed()], "b": [(200, SSE, [ROLE + HEL, CUT])]}
+    rig = rig_of("a", "b", "c", c=[(200, SSE, [ROLE + LO, STOP, DONE])], **scripts)
+    rig.transport.answers["a"] = [ConnectFailed(), (200, SSE, [ROLE + LO, STOP, DONE])]
+    assert read(await ask(rig, CHAT)).text == "Hello"
+    assert rig.transport.asked == ["a", "b", "a"], "one that was restarting is back"
+
+
+async def test_text_in_the_packet_of_an_error_is_delivered():
+    rig = rig_of("a", "b", a=[(200, SSE, [ROLE, HEL + IN_BAND])], b=[(200, SSE, [ROLE + LO, STOP, DONE])])
+    assert read(await ask(rig, CHAT)).text == "Hello"
+    assert json.loads(rig.transport.sent[1][1].body)["messages"][-1]["content"] == "Hel"
+    assert rig.pool["a"].settlements[0].reason == "in_band"
+
+
+async def test_event_that_cannot_be_read_is_refused():
+    broken = HEL.replace(b'{"content":"Hel"}', b'{"content":"Hel"')
+    rig = rig_of("a", "b", a=[(200, SSE, [ROLE + HEL, broken, CUT])], b=[(200, SSE, [ROLE + LO, STOP, DONE])])
+    with pytest.raises(StreamBroken):
+        await ask(rig, CHAT)
+    assert rig.ear.resumes == ["refused"]
+    rig.assert_quiet()
+
+
+async def test_fallback_that_stood_in_is_carried_on_by_its_own_endpoints():
+    other = FakePool("x", "y", model="other")
+    rig = rig_of(
+        model=Model("m", fallbacks=("other",)),
+        x=[(200, SSE, [ROLE + HEL, CUT])],
+        y=[(200, SSE, [ROLE + LO, STOP, DONE])],
+    )
+    rig.pools.by_model["other"] = other
+    rig.gateway.catalog.offer({"m": rig.model, "other": Model("other", resume=True)}, None)
+    assert read(await ask(rig, CHAT)).text == "Hello"
+    assert rig.transport.asked == ["x", "y"]
 
 
 async def test_retry_budget_pays():

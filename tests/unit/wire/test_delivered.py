@@ -69,6 +69,11 @@ def test_fields_without_a_value_are_nothing():
     ).text_alone
 
 
+def test_what_cannot_be_read_is_noticed():
+    delivered = seen(ROLE, says("He"), b'data: {"choices": [{"index":0,"delta":{"content":"l\n\n')
+    assert (delivered.text, delivered.text_alone) == ("He", False)
+
+
 def test_of_a_long_stream_only_the_text_is_kept():
     delivered = Delivered()
     longest = 0

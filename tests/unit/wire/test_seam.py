@@ -114,6 +114,12 @@ def test_answer_that_turns_into_a_thought_does_not_fit(name):
     assert caught.value.reason == "misfit"
 
 
+def test_what_cannot_be_read_does_not_pass():
+    with pytest.raises(StreamBroken) as caught:
+        Seam(HEAD, BEFORE, "").join(b'data: {"choices": [{\n\n')
+    assert caught.value.reason == "garbled"
+
+
 def test_end_that_was_lost_is_made_up():
     assert closing("chat", HEAD) == b"data: [DONE]\n\n"
     raw = closing("chat", HEAD, finish="length", usage=Usage(3, 4))
