@@ -8,7 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from app.core.failures import ClosedEarly, ConnectFailed, EndpointFailed, TotalTimeout
+from app.core.guard import Lease
 from app.core.outcome import NO_USAGE, Outcome, Settlement, Usage
+from app.gateway.ending import Ending
+from app.resilience.deadline import Deadline
 from tests.clock import settle
 from tests.fakes import make_call
 from tests.line import JSON, SSE, Rig, answer, error_body
@@ -129,3 +132,22 @@ async def test_endpoint_that_refused_has_wasted_nothing():
         await rig.call()
     assert [attempt.settlement.usage for attempt in rig.made.attempts] == [NO_USAGE]
     assert not rig.row.billed
+
+
+async def test_attempt_that_is_over_ends_by_itself_and_the_call_is_billed():
+    rig = rig_of("a")
+    call, lease, clock = make_call(streams=True), Lease(), rig.clock
+    deadline = Deadline(clock)
+    ending = Ending(call, lease, deadline, rig.ledger, rig.ear, rig.pace, clock)
+    endpoint, place = await rig.pool.enter(call, [])
+    ending.absorb(endpoint, place, clock.monotonic())
+    broken = Settlement(Outcome.FAILURE, reason="cut", billed=False)
+    ending.release(broken)
+    assert (endpoint.settlements, endpoint.inflight) == ([broken], 0)
+    assert (ending.reached, [attempt.endpoint for attempt in call.attempts]) == (False, ["a"])
+    with pytest.raises(RuntimeError):
+        ending.release(broken)
+    ending.fail(ClosedEarly(), Usage(5, 7), "upstream")
+    row = rig.ledger.rows[call.id]
+    assert (row.billed, row.usage, row.finish) == (True, Usage(5, 7), "cut")
+    assert (endpoint.settlements, len(call.attempts)) == ([broken], 1)

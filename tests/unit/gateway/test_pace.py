@@ -44,6 +44,13 @@ def test_time_in_a_queue_or_at_another_endpoint_says_nothing_of_the_model(stream
     assert pace.generated(make_call(), 3) == 80
 
 
+def test_stream_that_was_carried_on_says_nothing_of_its_last_endpoint():
+    pace = Pace()
+    attempts = [Attempt("a", 0.0, end(0, elapsed=3)), Attempt("b", 3.0, end(80, elapsed=4))]
+    pace.settled(make_call(streams=True, attempts=attempts), end(80, elapsed=4, first=1))
+    assert pace.generated(make_call(streams=True), 2) == 0
+
+
 def test_streams_speak_for_json_calls_while_no_json_call_has():
     pace = Pace()
     pace.settled(make_call(streams=True), end(80, elapsed=3, first=1))

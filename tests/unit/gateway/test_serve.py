@@ -251,6 +251,16 @@ async def test_a_broken_stream_raises_and_never_says_done(script):
     rig.assert_quiet()
 
 
+async def test_text_in_the_packet_of_an_error_is_the_callers():
+    error = BROKEN["failed in band"][1]
+    rig = Rig("a", a=[(200, SSE, [ROLE, HEL + LO + error])])
+    with pytest.raises(StreamBroken) as caught:
+        await rig.call(streams=True)
+    assert caught.value.reason == "in_band"
+    assert b'"lo"' in rig.received
+    assert rig.row.usage == Usage(prompt=5, completion=2)
+
+
 async def test_a_stream_cut_before_its_first_event_is_tried_elsewhere():
     rig = Rig("a", "b", a=[(200, SSE, [b": keep-alive\n\n", StreamBroken()])], b=[(200, SSE, WHOLE)])
     assert (await rig.call(streams=True)).endswith(DONE)

@@ -43,6 +43,19 @@ def test_tokens_of_broken_streams_are_wasted_and_say_nothing_of_speed(metrics):
     assert not metrics.output_token
 
 
+def test_streams_that_broke_off_are_counted_by_what_followed(metrics):
+    for outcome in ("resumed", "resumed", "failed"):
+        metrics.resumed(a_call(), outcome)
+    assert metrics.resumes == {("qwen3", "resumed"): 2, ("qwen3", "failed"): 1}
+
+
+def test_stream_that_was_carried_on_wastes_nothing_but_counts_as_a_retry(metrics):
+    broken = an_end(outcome=Outcome.FAILURE, reason="cut", usage=NO_USAGE, billed=False)
+    metrics.settled(a_call(attempts=attempts(broken, an_end())), an_end())
+    assert metrics.retries == {("cut",): 1}
+    assert metrics.tokens == {("qwen3", "acme"): [10, 5, 4, 2, 0]}
+
+
 def test_retries_are_counted_by_what_made_them_necessary(metrics):
     metrics.settled(a_call(attempts=attempts(FAILED, FAILED, an_end())), an_end())
     assert metrics.retries == {("5xx",): 2}

@@ -47,6 +47,21 @@ def test_everybody_hears_everything_in_order_when_it_is_told():
     assert len(both[0].heard) == 4
 
 
+def test_stream_that_was_carried_on_is_news():
+    class Ear:
+        def __init__(self):
+            self.heard = []
+
+        def resumed(self, call, outcome):
+            self.heard.append((call.id, outcome))
+
+    ear, call = Ear(), a_call()
+    observers = Observers([ear, Listening()], FakeClock())
+    observers.resumed(call, "failed")
+    observers.flush()
+    assert ear.heard == [(call.id, "failed")]
+
+
 def test_news_wait_a_twentieth_of_a_second_at_most():
     clock, listening = FakeClock(), Listening()
     observers = Observers([listening], clock)
