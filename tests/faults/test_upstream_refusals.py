@@ -151,7 +151,6 @@ async def test_u49_restarted_endpoint_is_tried_by_few_calls_until_it_has_proven_
         while gateway.house.fleet.endpoints["gpu-a"].breaker.state != "open":
             gateway.house.fleet.endpoints["gpu-a"].probed("up")
             assert (await gateway.ask("short")).status_code == 200
-        slow.adjust(ttft=0.3)
         statuses, most = [], 0
 
         async def work():
@@ -161,6 +160,7 @@ async def test_u49_restarted_endpoint_is_tried_by_few_calls_until_it_has_proven_
         done = asyncio.Event()
         asking = [asyncio.create_task(work()) for _ in range(32)]
         await slow.restart()
+        slow.adjust(ttft=0.3)
         gate = gateway.house.fleet.endpoints["gpu-a"].breaker
         await until(lambda: gate.state == "half_open")
         while gate.state == "half_open":

@@ -59,10 +59,11 @@ async def test_call_that_the_ledger_does_not_hold_is_noticed():
 
 async def test_refused_calls_are_told_of_and_have_no_row():
     async with running([Simulator(**QUICK)]) as gateway:
-        for asked in ({"temperature": "hot"}, {"model": "nope"}, {}):
+        await gateway.limit(requests_per_minute=1)
+        for asked in ({"model": "nope"}, {"n": "many"}, {}, {}):
             await gateway.ask("short", **asked)
-        assert gateway.witness.arrived == 3
-        assert gateway.witness.answered[200] == 1
+        assert gateway.witness.arrived == 4
+        assert gateway.witness.answered == {404: 1, 400: 1, 200: 1, 429: 1}
 
 
 class Hearing:
