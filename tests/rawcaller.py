@@ -60,6 +60,16 @@ class RawCaller:
         await self.reader.readuntil(b"\r\n")
         return body
 
+    async def answer_rest(self) -> bytes:
+        """The chunks that are left of an answer begun, as they came."""
+        async with asyncio.timeout(PATIENCE):
+            rest = b""
+            while not rest.endswith(b"\r\n0\r\n\r\n"):
+                if not (piece := await self.reader.read(65536)):
+                    break
+                rest += piece
+            return rest
+
     async def closed(self) -> bytes:
         """What came until the server closed."""
         async with asyncio.timeout(PATIENCE):

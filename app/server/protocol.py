@@ -166,12 +166,10 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.receiving == "nothing":
             self.deadline = self.loop.time() + KEEP_ALIVE
 
-    def leave(self) -> None:
-        """Close after the answer that is due, or at once between two; the first request is waited for."""
+    def close_after_answer(self) -> None:
+        """Close when the answer that is due is complete."""
         if self.serving:
             self.cycle.keep_alive = False
-        elif self.receiving == "nothing" and self.cycle is not None and not self.finished:
-            self.transport.close()
 
     def refuse(self, error: GatewayError) -> None:
         """Answer in the application's place and close; an answer that has begun is only finished.
@@ -205,9 +203,8 @@ class LimitedProtocol(HttpToolsProtocol):
         """Read no further request; close when the answer that is due is complete."""
         self.finished = True
         self.deadline = inf
-        if self.serving:
-            self.cycle.keep_alive = False
-        elif self.receiving == "body":
+        self.close_after_answer()
+        if self.receiving == "body" and not self.serving:
             self.transport.close()
 
     def _hang_up(self) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from app.server.listener import CannotStart, finished, listening
+from app.server.parting import part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from app.server.options import ServerOptions
 
 _FLUSH = 2.0
+_READING = 0.1
+"""Seconds in which a request that the kernel holds already is still read as one of the lame duck."""
+
 _ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -52,10 +56,10 @@ async def _wind_down(data: Listener, lifecycle: Lifecycle, options: ServerOption
     hurry = asyncio.create_task(lifecycle.hurried.wait())
     lifecycle.begin_lame_duck()
     await asyncio.wait({hurry}, timeout=options.lame_duck)
+    part(data.connections)
+    await asyncio.wait({hurry}, timeout=_READING)
     lifecycle.begin_draining()
     calls = set(data.tasks)
-    for connection in list(data.connections):
-        connection.leave()
     ended = asyncio.create_task(finished(calls, options.drain))
     await asyncio.wait({ended, hurry}, return_when=asyncio.FIRST_COMPLETED)
     if not all(call.done() for call in calls):

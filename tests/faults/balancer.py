@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from itertools import count
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ class Balancer:
         self.ready: set[int] = set()
         self.given = dict.fromkeys(ports, 0)
         self.open: set[asyncio.Transport] = set()
+        self.changes: list[tuple[float, int, bool]] = []
         self._turns = count()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -52,11 +53,17 @@ class Balancer:
 
     async def _check(self, port: int) -> None:
         while True:
-            good = False
-            with suppress(OSError, EOFError, TimeoutError):
+            before = port in self.ready
+            try:
                 async with asyncio.timeout(1):
                     good = await _is_ready(port)
-            (self.ready.add if good else self.ready.discard)(port)
+            except TimeoutError:
+                good = before
+            except (OSError, EOFError):
+                good = False
+            if good != before:
+                (self.ready.add if good else self.ready.discard)(port)
+                self.changes.append((time.monotonic(), port, good))
             await asyncio.sleep(INTERVAL)
 
     def _accepted(self, near: _Side) -> None:
@@ -71,7 +78,6 @@ class Balancer:
             try:
                 _, far = await loop.create_connection(lambda: _Side(self.open), "127.0.0.1", port)
             except OSError:
-                self.ready.discard(port)
                 continue
             self.given[port] += 1
             near.far, far.far = far.transport, near.transport

@@ -134,6 +134,10 @@ async def roll(folder, url, rounds):
                     (other,) = balancer.given.keys() - {replica.port}
                     assert balancer.given[other] > given[other]
         print(f"\n{load.calls} calls over {2 * rounds} restarts, {len(load.errors)} errors")
+        for when, error in load.errors:
+            print(f"{when:.3f} {error!r} {error.__cause__!r}")
+        for when, port, ready in balancer.changes if load.errors else ():
+            print(f"{when:.3f} {port} {'ready' if ready else 'unready'}")
         assert load.errors == []
         truth = calls(*engines)
         async with opened(url, pepper=Pepper(SECRET), migrated=False) as stores:
