@@ -32,7 +32,7 @@ async def test_c25_sdk_does_not_repeat_a_call_that_no_engine_could_do():
     """Each endpoint may be asked once; a second round of the SDK would double that."""
     async with running([Simulator(), Simulator()], resilience=PATIENT) as gateway:
         for simulator in gateway.simulators:
-            simulator.faults.add("plain_500", match={"path": "/v1/chat/completions"})
+            simulator.faults.add("plain_500", count=None, match={"path": "/v1/chat/completions"})
         with pytest.raises(openai.InternalServerError) as raised:
             await gateway.sdk.with_options(max_retries=2).chat.completions.create(**chat())
         assert raised.value.status_code == 502
