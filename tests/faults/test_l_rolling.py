@@ -144,7 +144,9 @@ async def roll(folder, url, rounds, keep_alive=5.0):
                     await until(lambda: len(balancer.ready) == 2)
                     (other,) = balancer.given.keys() - {replica.port}
                     assert balancer.given[other] > given[other]
-        print(f"\n{load.calls} calls over {2 * rounds} restarts, {len(load.errors)} errors, slowest {load.slowest:.2f} s")
+        print(
+            f"\n{load.calls} calls over {2 * rounds} restarts, {len(load.errors)} errors, slowest {load.slowest:.2f} s"
+        )
         for when, error in load.errors:
             print(f"{when:.3f} {error!r} {error.__cause__!r}")
         for when, port, ready in balancer.changes if load.errors else ():
