@@ -141,6 +141,12 @@ class Census:
             pool.ejection.restore(endpoint)
         self.serve(endpoint)
 
+    def acquit(self, endpoint: str) -> None:
+        """As `restore`, but an operator's word stands."""
+        out = self._ejections.get(endpoint)
+        if out is not None and out.lenient:
+            self.restore(endpoint)
+
     def ejection_of(self, endpoint: str) -> str | None:
         """The reason given for it; None when it is not ejected."""
         out = self._ejections.get(endpoint)

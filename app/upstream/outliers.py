@@ -38,9 +38,7 @@ class Outliers:
     def look(self, endpoint: LiveEndpoint, seen: Offence | None) -> None:
         """At an endpoint with an offence, or with None to compare it."""
         options = endpoint.resilience.ejection
-        if not options.enabled or endpoint.standing.leaving:
-            return
-        if self._census.ejection_of(endpoint.name) is not None:
+        if not options.enabled or self._census.ejection_of(endpoint.name) is not None:
             return
         if seen != "relapses" and endpoint.breaker.state != "closed":
             return
@@ -60,8 +58,8 @@ class Outliers:
         if word == "suspected" and out is None and options.enabled and self._census.peers(endpoint):
             until = self._clock.monotonic() + options.base_time
             self._census.eject(endpoint.name, until, SUSPECTED, lenient=True)
-        elif word == "cleared" and out == SUSPECTED:
-            self._census.restore(endpoint.name)
+        elif (word == "cleared" and out == SUSPECTED) or word == "removed":
+            self._census.acquit(endpoint.name)
 
     def readmit(self, endpoint: LiveEndpoint) -> None:
         """An operator restores it: nothing of before counts."""

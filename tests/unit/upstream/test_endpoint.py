@@ -394,7 +394,7 @@ def test_counters_that_move_bring_it_back(endpoint: LiveEndpoint, clock: FakeClo
 def test_one_whose_metrics_fall_silent_is_not_taken_to_sleep_for_ever(
     endpoint: LiveEndpoint, heard: list[str]
 ):
-    endpoint.belief.hear(Scraped(asleep=True, scraped_at=1.0))
+    endpoint.belief.hear(Scraped(asleep=True, tokens=7, scraped_at=1.0))
     assert endpoint.reason_unavailable() == "asleep"
     endpoint.belief.seize("stuck")
     endpoint.belief.hear(NOTHING)

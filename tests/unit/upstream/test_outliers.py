@@ -268,3 +268,12 @@ async def test_a_suspicion_keeps_nobody_out_who_has_no_peers_or_was_ejected_by_a
     fleet.endpoints["a"].belief.suspect("suspected")
     fleet.endpoints["a"].belief.trust()
     assert state(fleet) == (("up", "") if alone else ("ejected", "mine"))
+
+
+async def test_what_takes_the_name_of_one_that_was_set_aside_is_not(clock: FakeClock):
+    fleet = fleet_of(clock)
+    fail(fleet, clock, 5)
+    fleet.eject("b", reason="mine")
+    others = [spec("a", url="http://other:8000"), spec("b", url="http://another:8000")]
+    fleet.apply(fleet_of(clock, *others).plan)
+    assert (state(fleet), state(fleet, "b")) == (("up", ""), ("ejected", "mine"))
