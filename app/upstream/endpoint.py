@@ -180,8 +180,6 @@ class LiveEndpoint:
         self.changed("drained")
 
     def resume(self) -> None:
-        if self.standing.drained:
-            self.recover()
         self.standing.resume()
         self.changed("resumed")
 

@@ -62,12 +62,11 @@ class Outliers:
             self._census.acquit(endpoint.name)
 
     def readmit(self, endpoint: LiveEndpoint) -> None:
-        """An operator restores it: nothing of before counts."""
+        """An operator restores it: nothing of before counts, and all of its weight does."""
         endpoint.penalty.forget()
         endpoint.conduct.forgive()
         if self._census.ejection_of(endpoint.name) is not None:
             self._census.restore(endpoint.name)
-            endpoint.recover()
             self._tell(endpoint, "readmitted")
 
     def _eject(self, endpoint: LiveEndpoint, why: Offence) -> None:

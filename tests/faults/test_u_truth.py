@@ -140,9 +140,9 @@ async def test_engine_that_ends_in_good_order_costs_nobody_a_call():
     """As with --shutdown-timeout: what runs is finished, what comes gets a 500, then the port is closed."""
     fleet = [Simulator(**QUICK), Simulator(**QUICK)]
     async with running(fleet, health=PROBES, routing=TURNS) as gateway:
-        streams = [asyncio.create_task(gateway.ask("400 tokens", stream=True)) for _ in range(4)]
+        streams = [asyncio.create_task(gateway.ask("100 tokens", stream=True)) for _ in range(4)]
         await until(lambda: fleet[0].truth.active)
-        fleet[0].terminate("drain", 1.5)
+        fleet[0].terminate("drain", 2.5)
         async with load(gateway) as seen:
             await until(lambda: state(gateway) == "draining")
             before = hits(fleet[0])

@@ -462,3 +462,11 @@ def test_opening_again_after_the_open_time_is_none(clock):
     breaker = half_opened(clock)
     run(breaker, *[BAD] * 3)
     assert (breaker.state, breaker.relapsed) == ("open", False)
+
+
+def test_opening_again_after_calls_alone_had_found_it_well_is_a_relapse(clock):
+    breaker = half_opened(clock)
+    run(breaker, *[GOOD] * 3)
+    assert breaker.state == "closed"
+    run(breaker, *[BAD] * 5)
+    assert breaker.relapsed

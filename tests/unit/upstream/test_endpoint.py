@@ -296,7 +296,6 @@ RECOVERIES = {
     "breaker": lambda e, c: (
         break_open(e), c.advance(e.back_in()), [e.breaker.admit(make_call())(SUCCESS) for _ in range(3)]
     ),
-    "drained by an operator": lambda e, c: (e.drain(None, ""), e.resume()),
     "drained by itself": lambda e, c: (e.learn(make_call(), EndpointFailed(draining=True)), e.completed()),
     "stuck": lambda e, c: (e.belief.seize("stuck"), e.completed()),
     "asleep": lambda e, c: (e.belief.hear(Scraped(asleep=True)), e.belief.hear(Scraped(asleep=False))),
@@ -324,6 +323,7 @@ STARTS = {
 @pytest.mark.parametrize("how", STARTS)
 def test_what_is_no_recovery_begins_with_all_of_it(endpoint: LiveEndpoint, clock: FakeClock, how: str):
     before, now = STARTS[how]
+    endpoint.drain(None, "an operator knows")
     endpoint.resume()
     endpoint.belief.hear(Scraped(life=before and clock.time() - before, scraped_at=1.0))
     endpoint.belief.hear(Scraped(life=clock.time() - now, scraped_at=2.0))

@@ -197,6 +197,7 @@ async def test_an_operator_restores_it_and_nothing_of_before_counts(clock: FakeC
     fail(fleet, clock, 5)
     fleet.restore("a")
     assert state(fleet) == ("up", "")
+    assert fleet.endpoints["a"].weight == 1
     fail(fleet, clock, 4)
     assert state(fleet) == ("up", "")
     fail(fleet, clock, 5)
