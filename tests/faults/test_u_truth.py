@@ -107,6 +107,18 @@ async def test_u44_one_timeout_is_enough_to_ask_the_engine_itself():
             assert (await gateway.ask("short", stream=True)).status_code == 200
 
 
+async def test_heads_without_an_event_are_no_progress():
+    """vLLM sends them before it has scheduled anything: whoever sends nothing else is to blame."""
+    (hanging,) = fleet = [Simulator(**QUICK)]
+    hanging.faults.add("head_then_silence", count=None, match={"path": CHAT})
+    hanging.faults.add("silent", count=None, match={"path": "/v1/completions"})
+    patient = {"interval": 60, "interval_down": 60, "timeout": 60}
+    async with running(fleet, resilience={"timeouts": {"first_byte": 0.3}}, health=patient) as gateway:
+        statuses = [(await gateway.ask("short", stream=True)).status_code for _ in range(4)]
+        assert statuses == [504, 504, 504, 503]
+        assert gateway.house.fleet.endpoints["gpu-a"].breaker.opened_by == "failure"
+
+
 async def test_long_answers_in_one_piece_are_not_taken_for_a_hang():
     """No byte comes for seconds; the engine's own counters move, and it is not even asked."""
     slow = Simulator(ttft=0.01, itl=0.02)

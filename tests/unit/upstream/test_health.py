@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.core.errors import NoHealthyEndpoint
-from app.core.failures import EndpointFailed
+from app.core.failures import EndpointFailed, FirstByteTimeout
 from app.upstream.fleet import Fleet
 from app.upstream.health import HealthOptions, Prober
 from tests.clock import FakeClock, settle
@@ -119,3 +119,19 @@ async def test_endpoints_that_come_are_probed_and_those_that_leave_are_not(
     assert engines["a"].asked.count("/health") == 1
     assert engines["c"].asked.count("/health") == 3
     assert fleet.pool("m").choice.names == ("b", "c")
+
+
+async def test_a_suspected_endpoint_is_asked_at_once(
+    fleet: Fleet, engines: Engines, prober: Prober, clock: FakeClock
+):
+    prober.start()
+    await clock.run(1)
+    engines["a"].completion = 500
+    fleet.endpoints["a"].learn(make_call(), FirstByteTimeout())
+    await settle()
+    await clock.run(0.1)
+    assert fleet.endpoints["a"].reason_unavailable() == "stuck"
+    engines["a"].completion = "length"
+    await clock.run(1.2)
+    assert fleet.endpoints["a"].available
+    await prober.aclose()
