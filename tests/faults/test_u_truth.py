@@ -107,6 +107,21 @@ async def test_u44_one_timeout_is_enough_to_ask_the_engine_itself():
             assert (await gateway.ask("short", stream=True)).status_code == 200
 
 
+async def test_u44_endpoint_that_passes_every_probe_and_fails_every_call_is_set_aside():
+    """Probes let it back again and again, until that has happened too often."""
+    half_dead, _ = fleet = [Simulator(**QUICK), Simulator(**QUICK)]
+    half_dead.faults.add("plain_500", count=None, match={"path": CHAT})
+    async with running(fleet, health=PROBES) as gateway:
+        async with load(gateway) as seen:
+            await until(lambda: row(gateway)["ejected"])
+            before = hits(half_dead)
+            await more(seen, 100)
+        assert row(gateway)["eject_reason"] == "relapses"
+        assert hits(half_dead) == before
+        print(f"{before} hits; {seen.total() - seen[200]} of {seen.total()} calls failed")
+        assert before <= 4 * (5 + 4), "four openings, with four callers under way at each"
+
+
 async def test_heads_without_an_event_are_no_progress():
     """vLLM sends them before it has scheduled anything: whoever sends nothing else is to blame."""
     (hanging,) = fleet = [Simulator(**QUICK)]
