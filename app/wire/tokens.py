@@ -43,25 +43,30 @@ def measure_values(values: list[Any]) -> Measure:
     Values are as JSON decodes: no subclasses.
     """
     text = ids = media = 0
-    todo = values
+    todo: list[Any] = [tuple(values)]
     while todo:
         value = todo.pop()
-        kind = type(value)
-        if kind is str:
-            if value.startswith("data:") and ";base64," in value[:256]:
-                media += 1
-            else:
-                text += len(value) if value.isascii() else len(value.encode())
-        elif kind is dict:
+        if type(value) is dict:
             part = value.get("type")
             if type(part) is str and part in _MEDIA:
                 media += 1
-            else:
-                todo.extend(value)
-                todo.extend(value.values())
-        elif kind is list:
-            if value and type(value[0]) is int:
-                ids += len(value)
-            else:
-                todo.extend(value)
+                continue
+            text += _size("".join(value))
+            value = value.values()
+        elif type(value) is list and value and type(value[0]) is int:
+            ids += len(value)
+            continue
+        for each in value:
+            kind = type(each)
+            if kind is str:
+                if each.startswith("data:") and ";base64," in each[:256]:
+                    media += 1
+                else:
+                    text += _size(each)
+            elif kind is dict or kind is list:
+                todo.append(each)
     return Measure(text, ids, media)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
