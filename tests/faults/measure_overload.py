@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,9 @@ class Gateway:
         self._client = httpx.Client(
             base_url=f"http://127.0.0.1:{ops}", headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False
         )
+
+    def close(self) -> None:
+        self._client.close()
 
     def ready(self) -> bool:
         try:
@@ -152,7 +155,7 @@ def gateway(folder: Path, **settings: Any):
         }
         (folder / "sluice.yaml").write_text(json.dumps(tree))
         pid = stack.enter_context(process("serve", "--config", f"{folder}/sluice.yaml", folder=folder))
-        served = Gateway(pid, data, ops)
+        served = stack.enter_context(closing(Gateway(pid, data, ops)))
         wait(served.ready)
         yield served
 

@@ -166,3 +166,11 @@ def test_who_waits_as_long_as_told_is_admitted_and_who_comes_earlier_is_not(limi
         bench.admit(limits, tokens)
     bench.clock.advance(wait * 0.01)
     bench.admit(limits, tokens)
+
+
+def test_o14_a_thousand_callers_at_the_turn_of_the_minute_find_no_second_burst():
+    bench, limits = Bench(), Limits(requests_per_minute=600)
+    bench.clock.advance(59.9)
+    assert sum(bench.spend(limits, 0) for _ in range(1000)) == 600
+    bench.clock.advance(0.2)
+    assert sum(bench.spend(limits, 0) for _ in range(1000)) == 2
