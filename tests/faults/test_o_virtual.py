@@ -192,3 +192,17 @@ async def test_o19_in_a_full_queue_batch_makes_way():
     await world.run(35)
     assert not [fate for fate in shed(world.of("interactive")) if fate.reason == "queue_full"]
     assert [fate for fate in shed(world.of("batch")) if fate.ended > fate.arrived], "some had a seat already"
+
+
+async def test_o13_an_endpoint_that_has_become_slow_is_hardly_used():
+    """Ten times as long to the first token; five others as they were."""
+
+    async def fleet(names: str, slow: dict[str, float]) -> World:
+        world = World(names=names, strategy="peak_ewma", slow=slow)
+        world.offer(30, 0, 60)
+        await world.run(65)
+        return world
+
+    well, ill = await fleet("abcde", {}), await fleet("abcdef", {"f": 10.0})
+    assert not shed(ill.fates)
+    assert latency(served(ill.of(begin=5))) <= 1.5 * latency(served(well.of(begin=5)))

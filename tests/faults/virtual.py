@@ -11,6 +11,8 @@ from tests.clock import FakeClock, settle
 from tests.unit.upstream.fleets import SUCCESS, limited, make_call, make_fleet, spec
 
 BEGIN = 1_000.0
+TTFT = 0.1
+"""Share of a call's seconds in which the first token is made."""
 
 
 @dataclass
@@ -31,7 +33,8 @@ class Fate:
 class World:
     """Two endpoints of ten places, where a call takes a second or so: twenty calls a second.
 
-    `spread` is how far the seconds of calls lie apart, as a share.
+    `spread` is how far the seconds of calls lie apart, as a share; `slow` by how much longer an endpoint takes
+    for its first token.
     """
 
     service: float = 1.0
@@ -39,14 +42,18 @@ class World:
     places: int = 10
     queue: dict = field(default_factory=dict)
     seed: int = 1
+    names: str = "ab"
+    strategy: str = "least_load"
+    slow: dict[str, float] = field(default_factory=dict)
     fates: list[Fate] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.clock = FakeClock(BEGIN)
         self.random = random.Random(self.seed)
         self.fleet = make_fleet(
-            spec("a"), spec("b"), clock=self.clock, strategy="least_load",
-            endpoint_overrides=limited(a=self.places, b=self.places), resilience={"queue": self.queue},
+            *map(spec, self.names), clock=self.clock, strategy=self.strategy,
+            endpoint_overrides=limited(**dict.fromkeys(self.names, self.places)),
+            resilience={"queue": self.queue},
         )  # fmt: skip
         self.room = self.fleet.pool("m").room
         self.room.forecast._jitter = self.random.random
@@ -55,7 +62,7 @@ class World:
     @property
     def capacity(self) -> float:
         """Calls a second."""
-        return 2 * self.places / self.service
+        return len(self.names) * self.places / self.service
 
     @property
     def now(self) -> float:
@@ -89,7 +96,7 @@ class World:
         fields.setdefault("completion_limit", 100)
         call = make_call(now=self.clock.now, tenant=tenant, **fields)
         try:
-            _, lease = await self.fleet.pool("m").enter(call, ())
+            endpoint, lease = await self.fleet.pool("m").enter(call, ())
         except Overloaded as refusal:
             fate.served, fate.ended, fate.reason = False, self.now, refusal.reason
             fate.retry_after = refusal.retry_after
@@ -99,8 +106,11 @@ class World:
             return
         fate.waited = call.queue_wait
         try:
-            mean = seconds or self.service
-            await self.clock.sleep(mean * self.random.uniform(1 - self.spread, 1 + self.spread))
+            mean = (seconds or self.service) * self.random.uniform(1 - self.spread, 1 + self.spread)
+            first = TTFT * mean * self.slow.get(endpoint.name, 1)
+            await self.clock.sleep(first)
+            lease.answered()
+            await self.clock.sleep((1 - TTFT) * mean)
             fate.served, fate.ended = True, self.now
         finally:
             lease.settle(SUCCESS)
