@@ -24,7 +24,13 @@ SOON = 60.0
 
 TOKEN = "an admin token of the tests"
 DEFAULTS: dict[str, Any] = {
-    "server": {"host": "127.0.0.1", "port": 0, "lame_duck": 0, "drain": 10},
+    "server": {
+        "host": "127.0.0.1",
+        "port": 0,
+        "lame_duck": 0,
+        "drain": 10,
+        "shedding": {"loop_lag": 60},
+    },
     "ops": {"port": 0},
     "admin_token": TOKEN,
     "health": {"interval": 1, "interval_down": 0.2},
