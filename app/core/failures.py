@@ -6,7 +6,7 @@ EndpointError
 │                                EndpointRejected                             (the caller's fault: passed on)
 ├── it broke:                    EndpointFailed ClosedEarly BadUpstream       (cost an attempt, elsewhere)
 ├── it was silent:               FirstByteTimeout IdleTimeout TotalTimeout    (final)
-└── after the first event:       StreamBroken                                 (final)
+└── after the first useful event: StreamBroken                                (final)
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class ConnectTimeout(EndpointError):
 
 
 class ClosedEarly(EndpointError):
-    """The connection ended after the request was sent and before the first event."""
+    """The connection ended after the request was sent and before the first useful event."""
 
     elsewhere = died = True
     reason = "closed"
 
 
 class EndpointFailed(EndpointError):
-    """A 5xx that does not mean busy, in the head or as the first event.
+    """A 5xx that does not mean busy, in the head or before the first useful event; an answer given up before it.
 
     `draining`: the engine is shutting down and should get nothing more.
     """
