@@ -65,11 +65,13 @@ async def test_an_abort_in_place_of_the_first_text_is_an_engine_that_drains():
     assert rig.pool["a"].learnt[0].draining
 
 
-async def test_an_empty_end_ends_the_wait_though_the_connection_stays_open():
-    rig = Rig("a", a=[(200, SSE, [ROLE, DONE, asyncio.Event()])])
-    with pytest.raises(EndpointFailed) as caught:
-        await rig.call(streams=True)
-    assert not caught.value.draining
+@pytest.mark.parametrize(("end", "draining"), [(DONE, False), (event({}, finish="abort"), True)])
+async def test_an_empty_end_ends_the_wait_though_the_connection_stays_open(end, draining):
+    rig = Rig("a", a=[(200, SSE, [ROLE, end, asyncio.Event()])])
+    async with asyncio.timeout(10):
+        with pytest.raises(EndpointFailed) as caught:
+            await rig.call(streams=True)
+    assert caught.value.draining is draining
 
 
 async def test_an_error_after_the_role_still_gets_its_status():
