@@ -167,6 +167,40 @@ async def test_a_leg_that_answers_although_it_was_cancelled_is_closed():
     assert_nothing_left(rig)
 
 
+@pytest.mark.parametrize("end", [ConnectFailed(), ValueError("a bug")], ids=["error", "bug"])
+async def test_a_leg_that_fails_because_it_was_cancelled_has_lost_and_no_more(end):
+    rig = armed(Rig("a", "b", a=hanging(), b=stream(*WHOLE)))
+    send = rig.transport.send
+
+    async def torn(outbound, endpoint, timeout):
+        if endpoint.name == "b":
+            return await send(outbound, endpoint, timeout)
+        try:
+            return await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise end from None
+
+    rig.transport.send = torn
+    assert (await (await Started(rig).after(LATE)).ended()).endswith(DONE)
+    await settle()
+    assert told(rig) == [("a", "hedge_lost", False), ("b", None, True)]
+    assert (rig.pool["a"].learnt, len(rig.pool["a"].settlements)) == ([], 1)
+    assert_nothing_left(rig)
+
+
+async def test_no_hedge_once_the_call_has_committed_though_nobody_was_told_yet():
+    gate = asyncio.Event()
+    rig = armed(Rig("a", "b", a=stream(gate, *WHOLE), b=stream(*WHOLE)))
+    call = await Started(rig).after(LATE - 0.1)
+    gate.set()
+    while not rig.pool["a"].answers:
+        await asyncio.sleep(0)
+    rig.clock.advance(0.1)
+    assert (await call.ended()).endswith(DONE)
+    assert rig.transport.asked == ["a"]
+    assert_nothing_left(rig)
+
+
 @pytest.mark.parametrize("who", ["first", "rival"])
 async def test_one_that_fails_leaves_the_call_to_the_other(who):
     fails, comes = asyncio.Event(), asyncio.Event()
