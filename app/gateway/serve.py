@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.core.call import Call
     from app.core.clock import Clock
     from app.core.guard import Guard
-    from app.core.ports import Ledger, Observer
+    from app.core.ports import Ledger, Observer, Pool
     from app.gateway.catalog import Catalog, Model
     from app.gateway.dispatch import Dispatch
     from app.gateway.exchange import JsonExchange
@@ -111,24 +111,28 @@ class Gateway:
         self, call: Call, model: Model, ending: Ending
     ) -> StreamExchange | JsonExchange | Resuming:
         try:
-            return await self._answered(call, model, ending)
+            pool = self.catalog.pool(model)
+            exchange = await self._dispatch(call, model, pool, ending)
         except UNSERVED as error:
             last: GatewayError = error
+        else:
+            return self._resuming(exchange, call, model, pool) if model.resume else exchange
         for fallback in self.catalog.fallbacks(model, call.key):
             call.note(self._clock, "fallback", (("from", call.model), ("to", fallback.name)))
             call.target = call.model = fallback.name
             try:
-                return await self._answered(call, fallback, ending)
+                pool = self.catalog.pool(fallback)
+                exchange = await self._dispatch(call, fallback, pool, ending)
             except UNSERVED as error:
                 last = error
+            else:
+                return self._resuming(exchange, call, fallback, pool) if fallback.resume else exchange
         raise last
 
-    async def _answered(
-        self, call: Call, model: Model, ending: Ending
-    ) -> StreamExchange | JsonExchange | Resuming:
-        pool = self.catalog.pool(model)
-        exchange = await self._dispatch(call, model, pool, ending)
-        if model.resume and isinstance(exchange, StreamExchange):
+    def _resuming(
+        self, exchange: StreamExchange | JsonExchange, call: Call, model: Model, pool: Pool
+    ) -> JsonExchange | Resuming:
+        if isinstance(exchange, StreamExchange):
             return Resuming(exchange, call, model, pool, self._dispatch, self._observer)
         return exchange
 

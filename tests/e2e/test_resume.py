@@ -122,9 +122,10 @@ async def test_sdk_reads_on_though_the_engine_is_gone(death):
         assert 50 <= row.completion_tokens <= 52
 
 
-async def test_limits_are_charged_what_both_generated():
+@pytest.mark.parametrize("transport", ["direct", "httpx"])
+async def test_limits_are_charged_what_both_generated(transport):
     fleet = [Simulator(**QUICK), Simulator(**QUICK)]
-    async with running(first_to_last(fleet), model_config=RESUMES) as gateway:
+    async with running(first_to_last(fleet), model_config=RESUMES, transport=transport) as gateway:
         await gateway.limit(tokens_per_day=100_000)
         fleet[0].faults.add("cut", after_tokens=20)
         whole(await told(gateway, "hello", max_tokens=60), "chat")

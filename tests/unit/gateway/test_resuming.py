@@ -236,6 +236,16 @@ async def test_end_that_was_lost_is_made_up_without_another_endpoint():
     rig.assert_quiet()
 
 
+async def test_usage_that_was_told_is_not_told_again():
+    final = STOP.replace(
+        b'"choices":[' + STOP.partition(b'"choices":[')[2].partition(b"]")[0], b'"choices":['
+    )
+    rig = rig_of("a", a=[(200, SSE, [ROLE + HEL + LO, STOP + final, CUT])])
+    answer = read(await ask(rig, CHAT, "final"))
+    assert (answer.text, answer.finishes, answer.dones) == ("Hello", ["stop"], 1)
+    assert answer.usages == [{"prompt_tokens": 5, "total_tokens": 8, "completion_tokens": 3}]
+
+
 async def test_made_up_end_leaves_only_after_the_row_is_durable():
     rig = rig_of("a", a=[(200, SSE, [ROLE + HEL + LO, STOP, CUT])])
     rig.ledger.durable = asyncio.get_running_loop().create_future()

@@ -207,3 +207,30 @@ async def test_without_parsers_empty_deltas_are_sent():
         assert b"tool_call_parser" not in (await ask(sim, get("/metrics"))).body
     assert len(heard.data) == 1 + 82
     assert heard.data[-1]["choices"][0]["delta"] == {"content": ""}
+
+
+async def test_continued_message_is_carried_on_and_its_text_is_prompt(sim):
+    usage = {"stream": True, "stream_options": {"include_usage": True}}
+    whole = await ask(sim, post(chat("short", **usage)))
+    begun = [*chat("short")["messages"], {"role": "assistant", "content": "O"}]
+    body = chat("short", **usage) | {
+        "messages": begun,
+        "continue_final_message": True,
+        "add_generation_prompt": False,
+    }
+    rest = await ask(sim, post(body))
+    texts = [
+        "".join(choice["delta"].get("content", "") for event in heard.data for choice in event["choices"])
+        for heard in (whole, rest)
+    ]
+    assert texts == ["OK.", "K."]
+    before, after = whole.data[-1]["usage"], rest.data[-1]["usage"]
+    assert after["prompt_tokens"] == before["prompt_tokens"] + 1
+    assert after["completion_tokens"] == before["completion_tokens"] - 1
+
+
+async def test_prompt_of_token_ids_is_carried_on_too(sim):
+    ids = json.loads((await ask(sim, post({"prompt": "be short: OK"}, "/tokenize"))).body)["tokens"]
+    heard = await ask(sim, post({"prompt": ids, "max_tokens": 9}, "/v1/completions"))
+    answer = json.loads(heard.body)
+    assert (answer["choices"][0]["text"], answer["usage"]["prompt_tokens"]) == (".", len(ids))
