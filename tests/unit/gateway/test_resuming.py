@@ -236,6 +236,13 @@ async def test_end_that_was_lost_is_made_up_without_another_endpoint():
     rig.assert_quiet()
 
 
+async def test_lost_end_of_a_stream_that_is_refused_is_not_made_up():
+    rig = rig_of("a", a=[(200, SSE, [ROLE + HEL + LO, STOP, CUT])])
+    with pytest.raises(StreamBroken):
+        await ask(rig, CHAT | {"logprobs": True})
+    assert rig.ear.resumes == ["refused"]
+
+
 async def test_usage_that_was_told_is_not_told_again():
     final = STOP.replace(
         b'"choices":[' + STOP.partition(b'"choices":[')[2].partition(b"]")[0], b'"choices":['
