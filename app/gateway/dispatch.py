@@ -13,6 +13,7 @@ from app.core.failures import (
     EndpointError,
     EndpointRefused,
     ModelMissing,
+    StreamBroken,
 )
 from app.core.outcome import ABANDONED
 from app.gateway.hedging import Race
@@ -141,10 +142,10 @@ class Dispatch:
             spent = "attempts"
         elif sum(failure.died for failure in costly) >= DEATHS:
             spent = "deaths"
-        elif not self._budget.withdraw():
-            spent = "budget"
+        elif isinstance(failures[-1], StreamBroken) or self._budget.withdraw():
+            return True  # a stream that is carried on does nothing twice
         else:
-            return True
+            spent = "budget"
         call.note(self._clock, "retry_refused", spent)
         return False
 

@@ -19,6 +19,7 @@ from app.core.failures import (
 )
 from app.core.outcome import Outcome, Usage
 from app.gateway.catalog import Model
+from app.resilience.budget import RetryBudget
 from app.wire.surfaces import SURFACES
 from tests.clock import settle
 from tests.continuing import CUT, PIECES, PROMPT, TEXT, Continuing, Engine, read
@@ -380,15 +381,26 @@ async def test_fallback_that_stood_in_is_carried_on_by_its_own_endpoints():
     assert rig.transport.asked == ["x", "y"]
 
 
-async def test_retry_budget_pays():
-    rig = rig_of("a", "b", a=[(200, SSE, [ROLE + HEL, CUT])], b=[(200, SSE, [ROLE + LO, STOP, DONE])])
-    for _ in range(40):
-        try:
-            await ask(rig, CHAT)
-        except StreamBroken:
-            break
-    assert rig.ear.resumes[-1] == "failed"
-    assert 25 < len(rig.ear.resumes) <= 40
+@pytest.mark.parametrize("way", [CUT, ABORT], ids=["dies", "drains"])
+async def test_streams_that_break_off_cost_no_budget_however_many(way, monkeypatch):
+    monkeypatch.setattr("app.resilience.retry._WAIT", lambda state: 0.0)
+    rig = rig_of("a", "b", a=[(200, SSE, [ROLE + HEL, way])], b=[(200, SSE, [ROLE + LO, STOP, DONE])])
+    for _ in range(60):
+        assert read(await ask(rig, CHAT)).text == "Hello"
+
+
+async def test_silence_is_paid_for_from_the_retry_budget():
+    """A silent engine may be slow and no more: what it is asked for is done twice."""
+    rig = rig_of(
+        "a", "b", a=[(200, SSE, [ROLE + HEL, asyncio.Event()])], b=[(200, SSE, [ROLE + LO, STOP, DONE])]
+    )
+    rig.gateway._dispatch._budget = RetryBudget(0.0, 0.0, rig.clock)
+    task = asyncio.ensure_future(ask(rig, CHAT))
+    await rig.clock.run(10)
+    with pytest.raises(IdleTimeout):
+        await task
+    assert rig.transport.asked == ["a"]
+    rig.assert_quiet()
 
 
 async def test_silence_is_mended_too():
