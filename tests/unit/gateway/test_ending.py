@@ -138,7 +138,7 @@ async def test_attempt_that_is_over_ends_by_itself_and_the_call_is_billed():
     rig = rig_of("a")
     call, lease, clock = make_call(streams=True), Lease(), rig.clock
     deadline = Deadline(clock)
-    ending = Ending(call, lease, deadline, rig.ledger, rig.ear, rig.pace, clock)
+    ending = Ending(call, lease, deadline, rig.ledger, rig.ear, rig.pace, rig.fuse, clock)
     endpoint, place = await rig.pool.enter(call, [])
     ending.absorb(endpoint, place, clock.monotonic())
     broken = Settlement(Outcome.FAILURE, reason="cut", billed=False)

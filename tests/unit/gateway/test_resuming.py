@@ -24,7 +24,7 @@ from app.wire.surfaces import SURFACES
 from tests.clock import settle
 from tests.continuing import CUT, PIECES, PROMPT, TEXT, Continuing, Engine, read
 from tests.fakes import FakePool
-from tests.line import DONE, HEL, JSON, LO, ROLE, SSE, STOP, Rig, error_body, event
+from tests.line import DONE, HEL, JSON, LO, ROLE, SSE, STOP, WHOLE, Rig, error_body, event
 
 BEGINNING = 1000
 """Bytes of an answer that have some of its text in them: what ends before is taken for a death."""
@@ -333,7 +333,7 @@ async def test_attempt_that_fails_counts_as_any_other():
     assert [endpoint.inflight for endpoint in rig.pool.endpoints] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("first", [ClosedEarly(), EndpointFailed(), BadUpstream()], ids=lambda e: e.reason)
+@pytest.mark.parametrize("first", [EndpointFailed(), BadUpstream()], ids=lambda e: e.reason)
 async def test_attempts_before_the_first_event_count(first):
     scripts = {"a": [first], "b": [(200, SSE, [ROLE + HEL, CUT])], "c": [(200, SSE, [ROLE + LO, STOP, DONE])]}
     rig = rig_of("a", "b", "c", **scripts)
@@ -342,6 +342,14 @@ async def test_attempts_before_the_first_event_count(first):
     assert (rig.transport.asked, rig.ear.resumes) == (["a", "b"], ["failed"])
     rig = rig_of("a", "b", "c", attempts=3, **scripts)
     assert read(await ask(rig, CHAT)).text == "Hello"
+
+
+async def test_death_before_the_first_event_is_one_of_two():
+    scripts = {"a": [ClosedEarly()], "b": [(200, SSE, [ROLE + HEL, CUT])], "c": [(200, SSE, [*WHOLE])]}
+    rig = rig_of("a", "b", "c", attempts=9, **scripts)
+    with pytest.raises(StreamBroken):
+        await ask(rig, CHAT)
+    assert (rig.transport.asked, rig.ear.resumes) == (["a", "b"], ["failed"])
 
 
 async def test_attempts_that_cost_nothing_do_not_count():
@@ -353,9 +361,9 @@ async def test_attempts_that_cost_nothing_do_not_count():
 
 
 async def test_text_in_the_packet_of_an_error_is_delivered():
-    rig = rig_of("a", "b", a=[(200, SSE, [ROLE, HEL + IN_BAND])], b=[(200, SSE, [ROLE + LO, STOP, DONE])])
+    rig = rig_of("a", "b", a=[(200, SSE, [ROLE + HEL, LO + IN_BAND])], b=[(200, SSE, [ROLE, STOP, DONE])])
     assert read(await ask(rig, CHAT)).text == "Hello"
-    assert json.loads(rig.transport.sent[1][1].body)["messages"][-1]["content"] == "Hel"
+    assert json.loads(rig.transport.sent[1][1].body)["messages"][-1]["content"] == "Hello"
     assert rig.pool["a"].settlements[0].reason == "in_band"
 
 

@@ -253,7 +253,7 @@ async def test_a_broken_stream_raises_and_never_says_done(script):
 
 async def test_text_in_the_packet_of_an_error_is_the_callers():
     error = BROKEN["failed in band"][1]
-    rig = Rig("a", a=[(200, SSE, [ROLE, HEL + LO + error])])
+    rig = Rig("a", a=[(200, SSE, [ROLE + HEL, LO + error])])
     with pytest.raises(StreamBroken) as caught:
         await rig.call(streams=True)
     assert caught.value.reason == "in_band"
