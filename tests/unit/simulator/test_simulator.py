@@ -220,3 +220,18 @@ async def test_the_openai_sdk_reads_it():
         pieces = [chunk.choices[0].delta.content or "" async for chunk in stream]
         listed = [model.id async for model in client.models.list()]
     assert (answer.choices[0].message.content, "".join(pieces), listed) == ("OK.", "OK.", ["tiny"])
+
+
+async def test_sleep_shows_in_the_metrics_and_a_pause_does_not(sim):
+    async def awake() -> str:
+        page = (await ask(sim, get("/metrics"))).body.decode()
+        (line,) = [each for each in page.splitlines() if 'sleep_state="awake"' in each]
+        return line.split()[-1]
+
+    assert await awake() == "1.0"
+    sim.pause()
+    assert await awake() == "1.0"
+    sim.sleep()
+    assert await awake() == "0.0"
+    sim.wake()
+    assert await awake() == "1.0"
