@@ -474,3 +474,8 @@ def test_other_options_keep_a_limit_that_moves_or_begin_it_or_end_it(
     endpoint.adopt(spec("a"), adaptive_plan())
     assert endpoint.bulkhead.limit == 20
     assert len(endpoint.gates) == 4
+
+
+def test_what_is_believed_shows_in_its_repr(endpoint: LiveEndpoint, clock: FakeClock):
+    endpoint.belief.suspect("suspected")
+    assert repr(endpoint.belief) == f"<Belief a <Suspicion since={clock.monotonic()} flat=0>>"
