@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, Field
@@ -10,6 +11,8 @@ from app.core.errors import Overloaded
 from app.core.units import Seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.core.call import Call
 
 
@@ -35,8 +38,11 @@ class Shedding:
     One body always fits, so that a limit below the largest body refuses nobody for ever.
     """
 
-    def __init__(self, options: SheddingOptions, most_bytes: int, lag: Lag) -> None:
+    def __init__(
+        self, options: SheddingOptions, most_bytes: int, lag: Lag, dice: Callable[[], float] = random.random
+    ) -> None:
         self._lag = lag
+        self._dice = dice
         self.held = 0
         self.set(options, most_bytes)
 
@@ -47,9 +53,15 @@ class Shedding:
         self._most_bytes, self._batch_bytes = most_bytes, int(most_bytes * share)
 
     def admit(self, priority: int) -> None:
-        """Raises Overloaded when the loop runs late."""
+        """Raises Overloaded for a share of the calls when the loop runs late: all but limit / lag of them.
+
+        Never for all: what makes the loop late may be others on the machine, or the refusals.
+        """
         lag = self._lag.lasting
-        if lag > self._batch_lag and (priority > 0 or lag > self._most_lag):
+        if lag <= self._batch_lag:
+            return
+        limit = self._batch_lag if priority > 0 else self._most_lag
+        if self._dice() * lag >= limit:
             raise Overloaded("The gateway is busy; try again later.", reason="loop_lag", retry_after=1 + lag)
 
     def hold(self, call: Call, size: int) -> None:

@@ -73,7 +73,7 @@ class House:
         self.rig = Rig(*(names or ("a",)), **answers)
         self.keys, self.table, self.admitting = Keys(), Table(), True
         self.lag = SimpleNamespace(lasting=0.0)
-        self.shedding = Shedding(SheddingOptions(), 20_000, self.lag)
+        self.shedding = Shedding(SheddingOptions(), 20_000, self.lag, lambda: 0.999)
         self.edge = {"commit_after": 5.0, "ping": 15.0, "expose_endpoint": False} | (edge or {})
         self.inference = Inference(
             self.rig.gateway,

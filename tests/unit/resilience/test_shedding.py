@@ -16,7 +16,7 @@ def lag() -> SimpleNamespace:
 
 @pytest.fixture
 def shedding(lag) -> Shedding:
-    return Shedding(SheddingOptions(loop_lag=0.2, batch_at=50), 1000, lag)
+    return Shedding(SheddingOptions(loop_lag=0.2, batch_at=50), 1000, lag, lambda: 0.999)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,20 @@ def test_who_is_admitted_to_a_loop_that_runs_late(shedding, lag, late, priority,
     with pytest.raises(Overloaded) as refusal:
         shedding.admit(priority)
     assert (refusal.value.reason, refusal.value.retry_after) == ("loop_lag", 1 + late)
+
+
+@pytest.mark.parametrize(("priority", "admitted"), [(0, 0.5), (1, 0.25)])
+def test_of_many_as_many_are_admitted_as_the_loop_is_late(lag, priority, admitted):
+    dice = iter(number / 1000 for number in range(1000))
+    shedding = Shedding(SheddingOptions(loop_lag=0.2, batch_at=50), 1000, lag, lambda: next(dice))
+    lag.lasting = 0.4
+    refused = 0
+    for _ in range(1000):
+        try:
+            shedding.admit(priority)
+        except Overloaded:
+            refused += 1
+    assert refused == 1000 * (1 - admitted)
 
 
 def test_bytes_are_held_until_their_call_ends_and_no_longer(shedding):
