@@ -119,7 +119,7 @@ async def roll(folder, url, rounds, keep_alive=5.0):
         for name in ("one", "two"):
             (folder / name).mkdir()
             urls = [engine.url for engine in engines]
-            replicas.append(Replica(folder / name, urls, settings, keep_alive + 1.5))
+            replicas.append(Replica(folder / name, urls, settings, keep_alive + 2.5))
             stack.push_async_callback(replicas[-1].kill)
             await replicas[-1].begin()
         balancer = await stack.enter_async_context(Balancer([replica.port for replica in replicas]))

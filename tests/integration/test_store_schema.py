@@ -78,7 +78,7 @@ def test_a_migration_can_be_taken_back_and_made_again(store_url):
     assert differences(store_url) == []
 
 
-def test_a_schema_of_a_newer_release_is_left_alone_and_is_good_enough(store_url):
+def test_l17_a_schema_of_a_newer_release_is_left_alone_and_is_good_enough(store_url):
     migrate(store_url)
     execute(store_url, "UPDATE alembic_version SET version_num = '9999'")
     migrate(store_url)
@@ -142,7 +142,7 @@ def test_an_installed_package_finds_its_own_migrations(tmp_path, monkeypatch):
     assert current(url) == head()
 
 
-def test_rows_of_the_former_schema_are_summed_up_and_survive_the_way_back(store_url):
+def test_l17_rows_of_the_former_schema_are_summed_up_and_survive_the_way_back(store_url):
     migrate(store_url, "0001")
 
     async def fill_as_before(name):
