@@ -141,12 +141,3 @@ LATER = {
 
 UNFIT: dict[str, str] = {}
 """Cannot be tried, or does not hold here, and why."""
-
-PENDING = frozenset(
-    [
-        *("c12", "c16", "c21", "c22", "c23", "c24", "c25"),
-        *(f"o{number:02}" for number in range(1, 20)),
-        *(f"l{number:02}" for number in range(1, 20)),
-    ]
-)
-"""Held by tests that are still to come."""
