@@ -18,6 +18,13 @@ ENOUGH = 8
 """Calls that must have found a place before anything is said."""
 
 
+LATE, PROMPT, CALM = 1.0, -0.25, -1.0
+"""What a second adds to the time for which a queue stands: served late, served in time, nobody waits.
+
+So four in five of those who wait are served in time.
+"""
+
+
 class Flow:
     """Counts only the time in which somebody waits, from one who found a place to the next.
 
@@ -27,7 +34,7 @@ class Flow:
     def __init__(self, clock: Clock, options: Callable[[], QueueOptions]) -> None:
         self._clock = clock
         self._options = options
-        self._late = False
+        self._slope = CALM
         self._stood = 0.0
         self._turned = 0.0
         self._at: float | None = None
@@ -39,13 +46,13 @@ class Flow:
         """Nobody waits any more."""
         now = self._clock.monotonic()
         self._reach(now)
-        self._turn(now, late=False)
+        self._turn(now, CALM)
         self._at = None
 
     def passed(self, tokens: int, waited: float) -> None:
         """A call of so many tokens was given a place after so many seconds."""
         now = self._clock.monotonic()
-        self._turn(now, late=waited > self._options().overload_wait)
+        self._turn(now, LATE if waited > self._options().overload_wait else PROMPT)
         if self._at is None:
             self._at = now
             return
@@ -57,12 +64,10 @@ class Flow:
     def standing(self) -> float:
         """Seconds for which whoever found a place had waited longer than `overload_wait`, up to `max_wait`.
 
-        Better times make up for it second for second: a moment without a queue is not the end of it.
+        Better times make up for it: a moment without a queue is not the end of it.
         """
         passed = self._clock.monotonic() - self._turned
-        if self._late:
-            return min(self._options().max_wait, self._stood + passed)
-        return max(0.0, self._stood - passed)
+        return max(0.0, min(self._options().max_wait, self._stood + self._slope * passed))
 
     @property
     def rate(self) -> float | None:
@@ -72,9 +77,9 @@ class Flow:
             return None
         return self._tokens / self._seconds
 
-    def _turn(self, now: float, *, late: bool) -> None:
-        if late != self._late:
-            self._stood, self._turned, self._late = self.standing, now, late
+    def _turn(self, now: float, slope: float) -> None:
+        if slope != self._slope:
+            self._stood, self._turned, self._slope = self.standing, now, slope
 
     def _reach(self, now: float) -> None:
         if self._at is None or now == self._at:

@@ -82,6 +82,6 @@ def test_better_times_make_up_for_worse_and_a_moment_is_not_enough(flow: Flow, c
     assert flow.standing == 10
     flow.passed(100, waited=0)
     clock.advance(4)
-    assert flow.standing == 6
+    assert flow.standing == 9
     clock.advance(60)
     assert flow.standing == 0
