@@ -23,7 +23,7 @@ Options = TypeVar("Options", bound=BaseModel)
 class QueueOptions(BaseModel):
     """The waiting room of a pool: seconds in it, and calls.
 
-    `overload_wait`: seconds that whoever comes may have to expect once the room has not been empty for
+    `overload_wait`: seconds that whoever comes may have to expect once the queue has been standing for
     `max_wait`. `tenant_share`: percent of a pool's places that one tenant may hold at a time.
     """
 
@@ -31,7 +31,7 @@ class QueueOptions(BaseModel):
 
     max_wait: Seconds = Field(default=10.0, validation_alias=AliasChoices("max_wait", "max_wait_duration"))
     max_length: int = Field(default=1024, ge=0)
-    overload_wait: Seconds = 0.2
+    overload_wait: Seconds = 0.1
     tenant_share: int = Field(default=100, ge=1, le=100)
 
 

@@ -137,7 +137,7 @@ def gateway(folder: Path, **settings: Any):
     """Before two engines of PLACES places each."""
     with ExitStack() as stack:
         ports = [free_port() for _ in range(2)]
-        options = ("--max-num-seqs", str(PLACES), "--ttft", str(TTFT), "--itl", str(ITL))
+        options = ("--max-num-seqs", str(PLACES), "--ttft", str(TTFT), "--itl", str(ITL), "--jitter", "0.3")
         for port in ports:
             stack.enter_context(process("sim", "--port", str(port), *options, folder=folder))
         data, ops = free_port(), free_port()

@@ -60,7 +60,7 @@ def test_time_in_which_nobody_waits_does_not_count(flow: Flow, clock: FakeClock)
 
 
 def test_a_queue_stands_while_those_served_have_waited_too_long(flow: Flow, clock: FakeClock):
-    flow.passed(100, waited=0.2)
+    flow.passed(100, waited=0.1)
     clock.advance(60)
     assert flow.standing == 0
     for _ in range(4):
