@@ -118,6 +118,13 @@ class FairQueue:
         waiting = self.waiting + (not backlog)
         return min(self.tokens, self.fresh + behind * waiting)
 
+    def flooded_before(self, tenant: str) -> float:
+        """The same without what is its own, of a tenant that has had no more than its share since it came."""
+        backlog = self._backlogs.get(tenant)
+        if backlog is not None and backlog.fresh and self.waiting > 1:
+            return self.fresh - backlog.fresh
+        return self.ahead_of(tenant)
+
     def _left(self, backlog: Backlog, waiter: Waiter) -> None:
         size = backlog.size
         backlog.remove(waiter)

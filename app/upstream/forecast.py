@@ -62,9 +62,19 @@ class Forecast:
         """Whether a place is of no use to the call any more."""
         return call.time_left(self._clock.monotonic()) < self._takes(call)
 
+    def hopeless(self, call: Call, queue: FairQueue, patience: float) -> bool:
+        """Whether a call of this patience should be told at once that it will not be served."""
+        tenant = call.key.tenant.id
+        return self._until_served(queue, queue.ahead_of(tenant)) > patience or self._until_served(
+            queue, queue.flooded_before(tenant)
+        ) > self.allowed(patience, queue)
+
     def wait(self, call: Call, queue: FairQueue) -> float:
         """Seconds until a call that comes now finds a place; 0 while nobody can tell."""
-        ahead = queue.ahead_of(call.key.tenant.id)
+        return self._until_served(queue, queue.ahead_of(call.key.tenant.id))
+
+    @staticmethod
+    def _until_served(queue: FairQueue, ahead: float) -> float:
         if not ahead:
             return 0.0
         rate = queue.flow.rate

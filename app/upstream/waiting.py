@@ -133,8 +133,7 @@ class WaitingRoom:
         """Raises Overloaded."""
         cost, patience = cost_of(call), self.forecast.patience(call)
         queue = self._line.of(call.key.tenant.priority)
-        expected = 0.0 if entitled else self.forecast.wait(call, queue)
-        if patience <= 0 or expected > self.forecast.allowed(patience, queue):
+        if patience <= 0 or (not entitled and self.forecast.hopeless(call, queue, patience)):
             raise self._refusal("queue_wait", call, cost)
         self._came += 1
         seat = asyncio.get_running_loop().create_future()

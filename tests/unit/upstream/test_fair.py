@@ -110,6 +110,18 @@ def test_what_is_ahead_of_a_flood_is_its_own_backlog_and_of_a_newcomer_nothing()
     assert queue.ahead_of("c") == 0
 
 
+def test_what_a_tenant_within_its_share_has_waiting_itself_is_no_flood():
+    queue = queue_of(*flood("a", 50))
+    order(queue, 10)
+    for _ in range(3):
+        queue.push(make_waiter("b", 300))
+    assert queue.flooded_before("b") == 0
+    assert queue.flooded_before("c") == queue.fresh == 300
+    assert queue.flooded_before("a") == queue.ahead_of("a")
+    assert order(queue, 1) == "b"
+    assert queue.flooded_before("b") == queue.ahead_of("b") > 0
+
+
 def test_little_is_remembered_of_many_who_came_and_left():
     queue = queue_of(*flood("a", 2000, cost=1))
     for number in range(1000):
