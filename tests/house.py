@@ -349,7 +349,9 @@ def _passing(task: asyncio.Task[Any]) -> bool:
     """A visit to an endpoint, or a test's own server holding an idle connection."""
     coro: Any = task.get_coro()
     own = ("FaultServer._accept", "TcpProxy._serve", "TcpProxy._pump")
-    return task.get_name().startswith("visits ") or getattr(coro, "__qualname__", "") in own
+    return (
+        task.get_name().startswith(("visits ", "postmortem of ")) or getattr(coro, "__qualname__", "") in own
+    )
 
 
 def _in_use(house: House) -> list[str]:

@@ -78,7 +78,7 @@ class Rig:
         self.ear = Ear()
         self.guard = CountingGuard()
         self.pace = Pace()
-        self.fuse = Fuse(lambda model, endpoint: FuseOptions(), self.clock)
+        self.fuse = Fuse(lambda model, endpoint: FuseOptions(), self.clock, lambda endpoint, lives: None)
         self.model = model or Model("m")
         self.pools = FakePools(self.pool)
         self.timeouts = TimeoutOptions(

@@ -32,6 +32,10 @@ _DIED = frozenset({"closed", "5xx"})
 """Reasons of attempts that ended at work, of which nobody heard how far they had come."""
 
 
+_SAID_SO = frozenset({"5xx", "in_band"})
+"""Reasons of attempts whose endpoint reported its own end."""
+
+
 class Ending:
     """Owns a call's lease and deadline from admission to settlement."""
 
@@ -98,7 +102,7 @@ class Ending:
         """Note the end of one try; `started` is monotonic. One that died unheard has probably generated."""
         call = self.call
         if settlement.died:
-            self._fuse.died(call, endpoint.name)
+            self._fuse.died(call, endpoint.name, started, certain=settlement.reason in _SAID_SO)
         elif self._fuse.armed and settlement.outcome is Outcome.SUCCESS:
             self._fuse.clear(call)
         if settlement.reason in _DIED and settlement.usage is NO_USAGE:

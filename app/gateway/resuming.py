@@ -191,6 +191,7 @@ class Resuming:
         """Raises what broke the stream off when no other endpoint takes it, or what ends the call meanwhile."""
         call, deadline = self.call, self._ending.deadline
         text, head = self._delivered.text, self._delivered.head
+        call.asked = call.asked or call.body
         call.body, again = continuation(call.surface.dialect, self._body, text, self._usage.completion)
         self._trials.add(call, error)
         deadline.watch(None, IdleTimeout)

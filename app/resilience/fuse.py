@@ -1,12 +1,14 @@
 """A fuse: a body that was in flight at two deaths of endpoints is sent to no third one.
 
 Some requests end the engine that reads them. Every retry of such a query of death, by us or by its caller,
-costs one endpoint more. What was in flight at a death is suspected; only what was there at two is refused.
+costs one endpoint more. What was in flight at a death is suspected; only what was there at two, one after the
+other, is refused: when a fleet goes down at once, nobody's request has done it.
 """
 
 from __future__ import annotations
 
 import logging
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -42,11 +44,22 @@ class FuseOptions(BaseModel):
 
 
 class _Suspect:
+    """By the number of each death: when the attempt had begun that was there, and when it broke off."""
+
     __slots__ = ("deaths", "until")
 
     def __init__(self) -> None:
-        self.deaths: set[int] = set()
+        self.deaths: dict[int, tuple[float, float]] = {}
         self.until = 0.0
+
+    @property
+    def guilt(self) -> int:
+        """Deaths one after the other: the later attempt began when the former had ended."""
+        count, ended = 0, float("-inf")
+        for began, at in sorted(self.deaths.values(), key=lambda times: times[1]):
+            if began >= ended:
+                count, ended = count + 1, at
+        return count
 
 
 class Fuse:
@@ -56,58 +69,88 @@ class Fuse:
     answered in full is cleared: it is what many ask for and happened to be there.
     """
 
-    def __init__(self, options: Callable[[str, str], FuseOptions], clock: Clock) -> None:
-        """`options` are looked up by model and endpoint at each death."""
+    def __init__(
+        self,
+        options: Callable[[str, str], FuseOptions],
+        clock: Clock,
+        examine: Callable[[str, Callable[[], object]], object],
+    ) -> None:
+        """`options` are looked up by model and endpoint at each death. `examine` gets the name of an endpoint
+        that broke off, and calls back if it lives after all.
+        """
         self.armed = False
+        self._examine = examine
         self._options = options
         self._clock = clock
         self._suspects: dict[bytes, _Suspect] = {}
         self._last: dict[str, tuple[int, float]] = {}
+        self._certain: set[int] = set()
         self._deaths = 0
 
     def check(self, call: Call) -> None:
         """Raises QueryOfDeath."""
         self._forget()
         suspect = self._suspects.get(_fingerprint(call)) if self.armed else None
-        if suspect is not None and len(suspect.deaths) >= DEATHS:
+        if suspect is not None and suspect.guilt >= DEATHS:
             raise QueryOfDeath
 
-    def died(self, call: Call, endpoint: str) -> None:
-        """The endpoint of that name died with the call in flight."""
+    def died(self, call: Call, endpoint: str, since: float, *, certain: bool = False) -> None:
+        """The endpoint broke off with the call in flight, which it had since then (monotonic): it counts as
+        dead unless it is found alive. `certain`: it said so itself.
+        """
         options = self._options(call.target, endpoint)
         if not options.enabled:
             return
         self._forget()
         now = self._clock.monotonic()
-        death = self._death(endpoint, now)
+        death, first = self._death(endpoint, now)
         fingerprint = _fingerprint(call)
         suspect = self._suspects.pop(fingerprint, None) or _Suspect()
-        if len(suspect.deaths) == DEATHS - 1 and death not in suspect.deaths:
+        before = suspect.guilt
+        suspect.deaths.setdefault(death, (since, now))
+        if before < DEATHS <= suspect.guilt:
             logger.error(
-                "call %s was in flight when %s died, the second death of its kind: refused for %g s",
+                "call %s was in flight when %s died, the second death of its kind: refused for %g s, if it was one",
                 call.id,
                 endpoint,
                 options.refuse_for,
             )
-        suspect.deaths.add(death)
         suspect.until = now + options.refuse_for
         self._suspects[fingerprint] = suspect
         while len(self._suspects) > options.max_suspects:
             del self._suspects[next(iter(self._suspects))]
         self.armed = True
+        if certain:
+            self._certain.add(death)
+        elif first:
+            self._examine(endpoint, partial(self._lives, endpoint, death))
 
     def clear(self, call: Call) -> None:
         """The call was answered in full."""
         self._suspects.pop(_fingerprint(call), None)
         self.armed = bool(self._suspects)
 
-    def _death(self, endpoint: str, now: float) -> int:
-        """Its number: all that breaks within a few seconds at one endpoint breaks of one death."""
+    def _death(self, endpoint: str, now: float) -> tuple[int, bool]:
+        """Its number, and whether it is new: all that breaks within a few seconds at one endpoint breaks of one
+        death.
+        """
         number, last = self._last.get(endpoint, (0, 0.0))
-        if not number or now - last > ONE_DEATH:
+        first = not number or now - last > ONE_DEATH
+        if first:
             self._deaths = number = self._deaths + 1
         self._last[endpoint] = number, now
-        return number
+        return number, first
+
+    def _lives(self, endpoint: str, death: int) -> None:
+        """It was no death: a proxy, a network or the endpoint itself closed that connection."""
+        if death in self._certain:
+            return
+        if self._last.get(endpoint, (0, 0.0))[0] == death:
+            del self._last[endpoint]
+        for fingerprint, suspect in list(self._suspects.items()):
+            if suspect.deaths.pop(death, None) and not suspect.deaths:
+                del self._suspects[fingerprint]
+        self.armed = bool(self._suspects)
 
     def _forget(self) -> None:
         """Drop those whose time is over; with the last of them, the deaths too."""
@@ -119,13 +162,14 @@ class Fuse:
             del self._suspects[oldest]
         self.armed = False
         self._last.clear()
+        self._certain.clear()
 
     def __repr__(self) -> str:
-        blown = sum(len(suspect.deaths) >= DEATHS for suspect in self._suspects.values())
+        blown = sum(suspect.guilt >= DEATHS for suspect in self._suspects.values())
         return f"<Fuse suspects={len(self._suspects)} refused={blown}>"
 
 
 def _fingerprint(call: Call) -> bytes:
     """Of the model and all else the body says; a call under another name for the model is the same."""
-    asked = msgspec.json.encode(call.body | {"model": call.target}, order="deterministic")
+    asked = msgspec.json.encode((call.asked or call.body) | {"model": call.target}, order="deterministic")
     return blake2b(asked, digest_size=16).digest()

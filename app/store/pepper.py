@@ -9,6 +9,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import IntegrityError
 
 from app.store.refusal import StoreRefusal
 from app.store.tables import meta
@@ -72,10 +73,17 @@ async def unlock(database: Database, secret: str | None = None, previous: str | 
             " to change it, set the old one as SLUICE_SECRET_PREVIOUS."
         )
     if known != pepper.fingerprint:
-        async with database.write() as connection:
-            await connection.execute(delete(meta).where(meta.c.name == _NAME))
-            await connection.execute(insert(meta).values(name=_NAME, value=pepper.fingerprint))
+        try:
+            await _remember(database, pepper)
+        except IntegrityError:  # another gateway that starts at this moment was first
+            return await unlock(database, secret, previous)
     return pepper
+
+
+async def _remember(database: Database, pepper: Pepper) -> None:
+    async with database.write() as connection:
+        await connection.execute(delete(meta).where(meta.c.name == _NAME))
+        await connection.execute(insert(meta).values(name=_NAME, value=pepper.fingerprint))
 
 
 def _fingerprint(secret: bytes) -> str:

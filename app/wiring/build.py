@@ -14,6 +14,7 @@ from app.settings import fleet_plan, offered
 from app.upstream.control import ControlPlane
 from app.upstream.fleet import Fleet
 from app.upstream.health import Prober
+from app.upstream.postmortem import Postmortem
 from app.upstream.scrape import Scraper
 from app.upstream.transport.direct.transport import DirectTransport
 from app.upstream.transport.httpx_ import HttpxTransport
@@ -56,7 +57,10 @@ async def build(
     transport = transport or _transport(settings, clock)
     control = control or ControlPlane(clock)
     lifecycle = Lifecycle()
-    gateway, rehearsal = open_line(settings, clock, storage, fleet, catalog, hearing, transport, worker)
+    postmortem = Postmortem(fleet, clock)
+    gateway, rehearsal = open_line(
+        settings, clock, storage, fleet, catalog, hearing, transport, postmortem, worker
+    )
     shedding = Shedding(settings.server.shedding, settings.server.max_body_in_flight, hearing.lag)
     return House(
         settings=settings,
@@ -67,6 +71,7 @@ async def build(
         transport=transport,
         control=control,
         prober=Prober(fleet, control, clock, settings.health),
+        postmortem=postmortem,
         scraper=Scraper(fleet, control, clock, settings.scrape, counted=storage.engines.heard),
         catalog=catalog,
         inference=_inference(settings, clock, storage, hearing, gateway, lifecycle, shedding),

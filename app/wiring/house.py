@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from app.upstream.control import Control
     from app.upstream.fleet import Fleet
     from app.upstream.health import Prober
+    from app.upstream.postmortem import Postmortem
     from app.upstream.scrape import Scraper
     from app.wiring.hearing import Hearing
     from app.wiring.storage import Storage
@@ -60,6 +61,7 @@ class House:
     transport: Transport
     control: Control
     prober: Prober
+    postmortem: Postmortem
     scraper: Scraper
     catalog: Catalog
     inference: Inference
@@ -90,6 +92,7 @@ class House:
     async def aclose(self) -> None:
         """Everything queued is written before it returns."""
         await self.prober.aclose()
+        await self.postmortem.aclose()
         await self.scraper.aclose()
         if self._sampling is not None:
             self._sampling.cancel()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from app.resilience.deadline import TimeoutOptions
     from app.settings import Settings
     from app.upstream.fleet import Fleet
+    from app.upstream.postmortem import Postmortem
     from app.wiring.hearing import Hearing
     from app.wiring.storage import Storage
 
@@ -34,6 +35,7 @@ def open_line(
     catalog: Catalog,
     hearing: Hearing,
     transport: Transport,
+    postmortem: Postmortem,
     worker: int | None,
 ) -> tuple[Gateway, Rehearsal]:
     """What serves calls, and what tells how it would."""
@@ -47,7 +49,9 @@ def open_line(
         return "redis" if storage.shared.up else "share"
 
     retry = settings.resilience.retry
-    fuse = Fuse(lambda model, endpoint: fleet.plan.resilience_for(model, endpoint).fuse, clock)
+    fuse = Fuse(
+        lambda model, endpoint: fleet.plan.resilience_for(model, endpoint).fuse, clock, examine=postmortem
+    )
     salt = storage.cache_salt if settings.policy.cache_salt == "tenant" else None
     sender = Sender(transport, Outbounds(salt), timeouts, clock)
     dispatch = Dispatch(

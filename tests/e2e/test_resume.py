@@ -51,7 +51,8 @@ async def test_answer_is_whole_whatever_token_the_engine_dies_after(surface, pro
         for tokens in range(1, total["completion_tokens"]):
             fleet[0].faults.add("rst", after_tokens=tokens)
             if tokens % 4 == 0:
-                fleet[1].faults.add("close", after_tokens=max(1, (total["completion_tokens"] - tokens) // 2))
+                half = max(1, (total["completion_tokens"] - tokens) // 2)
+                fleet[1].faults.add("error", message="A fault, and no death.", after_tokens=half)
             answer = await told(gateway, prompt, surface, stream_options=usage)
             whole(answer, surface)
             assert answer.text == same.text

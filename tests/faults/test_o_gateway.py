@@ -92,8 +92,8 @@ async def test_o06_in_an_outage_endpoints_see_a_tenth_more_attempts_than_calls(f
         for simulator in fleet:
             simulator.faults.add(**fault, count=None, match={"path": "/v1/chat/completions"})
         replies = []
-        for _ in range(15):
-            replies += await asyncio.gather(*(gateway.ask() for _ in range(20)))
+        for turn in range(15):
+            replies += await asyncio.gather(*(gateway.ask(f"{turn} {number}") for number in range(20)))
         assert {reply.status_code for reply in replies} == {502}
         attempts = len(calls(*fleet))
         assert len(replies) < attempts <= 1.1 * len(replies)

