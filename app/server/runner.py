@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FLUSH = 2.0
 _READING = 0.1
-"""Seconds in which a request that the kernel holds already is still read as one of the lame duck."""
+"""Seconds, of the lame duck, in which a request that the kernel holds already is still read."""
 
 _ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -57,7 +57,7 @@ async def _wind_down(data: Listener, lifecycle: Lifecycle, options: ServerOption
     lifecycle.begin_lame_duck()
     await asyncio.wait({hurry}, timeout=options.lame_duck)
     part(data.connections)
-    await asyncio.wait({hurry}, timeout=_READING)
+    await asyncio.wait({hurry}, timeout=min(_READING, options.lame_duck))
     lifecycle.begin_draining()
     calls = set(data.tasks)
     ended = asyncio.create_task(finished(calls, options.drain))

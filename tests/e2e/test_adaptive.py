@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from statistics import mean
 
+import pytest
+
 from app.simulator import Simulator
 from tests.house import PATIENT, SOON, running, until
 
 KNEE = 8
 
 
+@pytest.mark.long
 async def test_the_limit_leaves_the_queue_to_the_gateway_and_shows_where_it_stands():
     """From four times too much. Every call succeeds, the waiting ones wait where another endpoint could take them."""
     engine = Simulator(ttft=0.05, itl=0.01, max_num_seqs=KNEE)

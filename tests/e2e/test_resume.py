@@ -42,15 +42,16 @@ def whole(answer: Read, surface: str) -> None:
 
 @pytest.mark.parametrize("surface", ["chat", "completions"])
 @pytest.mark.parametrize("prompt", ["unicode", "count"])
-async def test_answer_is_whole_whatever_token_the_engine_dies_after(surface, prompt):
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
+async def test_answer_is_whole_whatever_token_the_engine_dies_after(surface, prompt, every):
     usage = {"include_usage": True, "continuous_usage_stats": True}
     fleet = [Simulator(**QUICK) for _ in range(3)]
     async with running(first_to_last(fleet), resilience=BOLD, model_config=RESUMES) as gateway:
         same = await told(gateway, prompt, surface, stream_options=usage)
         (total,) = same.usages
-        for tokens in range(1, total["completion_tokens"]):
+        for tokens in range(1, total["completion_tokens"], every):
             fleet[0].faults.add("rst", after_tokens=tokens)
-            if tokens % 4 == 0:
+            if tokens % 8 >= 4:
                 half = max(1, (total["completion_tokens"] - tokens) // 2)
                 fleet[1].faults.add("error", message="A fault, and no death.", after_tokens=half)
             answer = await told(gateway, prompt, surface, stream_options=usage)
@@ -62,7 +63,7 @@ async def test_answer_is_whole_whatever_token_the_engine_dies_after(surface, pro
             for simulator in fleet:
                 simulator.faults.clear()
         rows = await gateway.rows()
-        assert len(rows) == total["completion_tokens"]
+        assert len(rows) == 1 + len(range(1, total["completion_tokens"], every))
         assert {row.finish for row in rows} == {"stop"}
         assert {row.usage_source for row in rows} == {"upstream"}
         assert {row.attempts for row in rows} <= {1, 2, 3}

@@ -61,7 +61,7 @@ async def test_c10_body_that_does_not_come_takes_no_place_and_is_408():
         assert len(calls(*gateway.simulators)) == len(await gateway.rows()) == 1
 
 
-@pytest.mark.parametrize(("number", "seconds"), [(1000, 5), pytest.param(5000, 30, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("number", "seconds"), [(300, 2), pytest.param(5000, 30, marks=pytest.mark.long)])
 async def test_c11_silent_connections_keep_nobody_waiting_and_are_closed(number, seconds):
     """As far as there may be so many descriptors, of which each needs two here."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -39,6 +39,7 @@ def test_l18_a_blocked_loop_fails_its_probe_and_says_where_it_hangs(urls, tmp_pa
         assert len([said for said in gateway.heard(HANGS) if "MainThread" in said]) == 1
 
 
+@pytest.mark.long
 def test_l18_a_blocked_worker_says_where_it_hangs_and_is_replaced(urls, tmp_path):
     watchdog = {"dump_after": 1, "kill_after": 3}
     with (

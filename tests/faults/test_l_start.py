@@ -109,6 +109,7 @@ async def test_l08_requests_during_the_start_are_served_or_told_when_to_come_aga
     assert set(seen[first:]) <= {200, 503}
 
 
+@pytest.mark.long
 async def test_l16_killed_worker_is_replaced_in_two_seconds_and_its_places_come_back(tmp_path):
     engine = Simulator(ttft=0.001, itl=0.01)
     async with engine:

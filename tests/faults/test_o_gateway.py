@@ -196,6 +196,7 @@ async def test_o12_a_flood_of_models_that_do_not_exist_leaves_nothing_behind():
         assert (len(limiter._rules), len(gateway.house.fleet.pools)) == (rules, pools)
 
 
+@pytest.mark.long
 async def test_o16_a_loop_that_is_held_up_takes_no_new_calls_and_recovers():
     server = {"shedding": {"loop_lag": 0.05}}
     async with running([quick()], ops=True, server=server) as gateway:
