@@ -7,7 +7,7 @@ VLLM ?=
 VLLM_API_KEY ?=
 PYTHON ?=
 TESTS ?= tests
-WORKERS ?= 2
+WORKERS ?= 3
 export VLLM_API_KEY PYTHON
 
 BIN := .venv/bin

@@ -75,6 +75,7 @@ async def test_l07_gateway_starts_without_endpoints_and_serves_as_soon_as_one_is
         await simulator.stop()
 
 
+@pytest.mark.long
 async def test_l08_requests_during_the_start_are_served_or_told_when_to_come_again(tmp_path):
     port = None
     async with life(tmp_path) as subject:

@@ -140,6 +140,7 @@ async def test_u45_endpoint_whose_list_lies_is_found_out_by_its_answers():
         assert (await gateway.client.get("/v1/models")).json()["data"][0]["id"] == "tiny"
 
 
+@pytest.mark.long
 async def test_u49_restarted_endpoint_is_tried_by_few_calls_until_it_has_proven_itself():
     """It is two hundred times as slow at first: no herd runs into it."""
     fleet_ = [Simulator(ttft=0.005, itl=0.001) for _ in range(2)]
