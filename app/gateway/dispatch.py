@@ -83,9 +83,9 @@ class Dispatch:
             if not error.elsewhere:
                 raise
             failures.append(error)
-        return await self._elsewhere(call, model, pool, ending, tried, failures)
+        return await self.elsewhere(call, model, pool, ending, tried, failures)
 
-    async def resume(
+    async def elsewhere(
         self,
         call: Call,
         model: Model,
@@ -94,21 +94,7 @@ class Dispatch:
         tried: list[str],
         failures: list[EndpointError],
     ) -> StreamExchange | JsonExchange:
-        """An exchange at another endpoint, after `failures` that broke the answer off at those `tried`.
-
-        They cost what any attempt costs; raises as a call does.
-        """
-        return await self._elsewhere(call, model, pool, ending, tried, failures)
-
-    async def _elsewhere(
-        self,
-        call: Call,
-        model: Model,
-        pool: Pool,
-        ending: Ending,
-        tried: list[str],
-        failures: list[EndpointError],
-    ) -> StreamExchange | JsonExchange:
+        """As the call itself, after `failures` at the endpoints `tried`; a stream may have broken off there."""
         options = self._retry(model.name)
 
         def may_go_on(error: BaseException) -> bool:

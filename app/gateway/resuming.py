@@ -197,7 +197,7 @@ class Resuming:
         deadline.watch(None, IdleTimeout)
         pause = None if call.on_pause is None else call.on_pause()
         try:
-            exchange = await self._dispatch.resume(
+            exchange = await self._dispatch.elsewhere(
                 call, self._model, self._pool, self._ending, self._trials.endpoints, self._trials.failures
             )
         except GatewayError:
