@@ -54,9 +54,9 @@ class MemoryCounters:
             refill, limit = rule.refill, rule.limit
             cost = tokens if rule.of_tokens else 1
             taken = account.taken(now, refill) + cost
-            if taken > limit + ROUNDING:
+            if taken - limit > ROUNDING:
                 _undo(rules, accounts, tokens)
-                return Grant(False, self._standing(rules, tokens, windows), rules, [], 0)
+                return Grant(False, self._standing(rules, tokens, windows, now, wall), rules, [], 0)
             if rule.of_tokens or not refill:
                 account.reserved += cost
             else:
@@ -68,7 +68,7 @@ class MemoryCounters:
 
     async def look(self, rules: Sequence[Rule], windows: Windows) -> list[Decision]:
         """How the rules stand, without taking anything."""
-        return self._standing(rules, 0, windows)
+        return self._standing(rules, 0, windows, self._clock.monotonic(), self._clock.time())
 
     def settle(self, grant: Grant, tokens: int) -> None:
         """Give the places back and book `tokens` in place of those reserved; call it once.
@@ -130,9 +130,10 @@ class MemoryCounters:
         self._sweep_at = max(_FEW, 2 * len(self._accounts))
         self._sweep_due = now + _SWEEP_EVERY
 
-    def _standing(self, rules: Sequence[Rule], tokens: int, windows: Windows) -> list[Decision]:
-        now = self._clock.monotonic()
-        wall = self._clock.time()
+    def _standing(
+        self, rules: Sequence[Rule], tokens: int, windows: Windows, now: float, wall: float
+    ) -> list[Decision]:
+        """At the moment of the decision itself: a bucket has drained a little a microsecond later."""
         decisions = []
         for rule in rules:
             account = self._account(rule, windows, now)

@@ -218,3 +218,27 @@ def test_no_history_gets_more_through_than_the_bucket_allows(steps):
         assert counters.reserved == 0
 
     asyncio.run(run())
+
+
+class Running(FakeClock):
+    """Every look at it takes a little while, as with a real one."""
+
+    def monotonic(self) -> float:
+        self.now += 1e-5
+        return self.now
+
+
+async def test_a_refusal_names_what_refused_however_soon_there_would_be_room():
+    """A bucket drains while it is looked at: what was over the limit must not be within it in the answer."""
+    clock = Running(wall=WALL)
+    counters = MemoryCounters(clock)
+    for _ in range(60):
+        assert (await counters.take([RPM], 0, WINDOWS)).allowed
+    clock.now += 1 - 75e-5
+    refused = 0
+    while not (grant := await counters.take([RPM], 0, WINDOWS)).allowed:
+        refused += 1
+        (decision,) = grant.decisions
+        assert not decision.allowed
+        assert decision.retry_after > 0
+    assert refused > 5
