@@ -76,6 +76,7 @@ async def test_u01_u52_all_refusing_is_a_quick_503_that_may_be_retried():
         endpoint.close()
 
 
+@pytest.mark.long
 async def test_u03_endpoint_that_hangs_is_seen_by_five_calls_at_most():
     """Sixteen callers, least_load: the silent one fills up to its share and is left alone once it is open."""
     hanging = Simulator(**QUICK)
@@ -97,6 +98,7 @@ async def test_u03_endpoint_that_hangs_is_seen_by_five_calls_at_most():
         assert seen == {200: 600 - chats(hanging), 504: chats(hanging)}
 
 
+@pytest.mark.long
 async def test_u28_endpoint_that_answers_500_is_seen_by_five_calls_at_most():
     broken = Simulator(**QUICK)
     broken.faults.add("plain_500", count=None)
