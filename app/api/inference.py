@@ -145,16 +145,9 @@ class Inference:
         call.measure = measure(call.surface, call.body)
         call.prompt_estimate = self._prompts.tokens(model.name, call.measure)
         if call.completion_limit is None and call.key.tenant.strict:
-            call.completion_limit = self._longest(call, model)
+            call.completion_limit = self._gateway.catalog.longest_answer(call, model)
         call.deadline = self._deadline(headers, call.arrived)
         return model
-
-    def _longest(self, call: Call, model: Model) -> int | None:
-        """What the answer may take where the caller has set no limit."""
-        length = self._gateway.catalog.context_length(model)
-        return (
-            None if length is None else max(0, length - call.prompt_estimate // call.prompts) * call.choices
-        )
 
     @staticmethod
     def _deadline(headers: Mapping[str, str], arrived: float) -> float:

@@ -2,7 +2,7 @@
 
 GatewayError
 ├── the caller's: InvalidRequest RequestExceedsLimit InvalidKey ModelNotFound NotFound MethodNotAllowed
-│                 RequestTimeout RequestTooLarge UnsupportedMediaType HeadersTooLarge Conflict NotImplementedYet
+│                 RequestTimeout RequestTooLarge UnsupportedMediaType HeadersTooLarge Conflict
 ├── limits:       RateLimitExceeded QuotaExhausted
 ├── capacity:     Overloaded NoHealthyEndpoint ShuttingDown Stopped StorageUnavailable
 ├── QueryOfDeath  endpoints died of it
@@ -137,13 +137,6 @@ class HeadersTooLarge(InvalidRequest):
     status = 431
     code = "headers_too_large"
     message = "The request headers are larger than this gateway accepts."
-
-
-class NotImplementedYet(GatewayError):
-    status = 501
-    code = "not_implemented"
-    message = "This gateway does not do this yet."
-    should_retry = False
 
 
 class RateLimitExceeded(GatewayError):

@@ -74,13 +74,6 @@ class Lease:
         for permit in self._permits:
             permit.answered()
 
-    def absorb(self, other: Lease) -> None:
-        """Take over what another lease holds; it is empty afterwards."""
-        self._releases.extend(other._releases)
-        self._permits.extend(other._permits)
-        other._releases.clear()
-        other._permits.clear()
-
     def settle(self, settlement: Settlement) -> None:
         """Release everything held; one failing release never keeps the others."""
         if self.settled:

@@ -11,6 +11,7 @@ from app.core.errors import InvalidRequest, ModelNotFound, NoHealthyEndpoint
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from app.core.call import Call
     from app.core.ports import Pool
     from app.core.tenant import Key
 
@@ -102,6 +103,13 @@ class Catalog:
         """Tokens of prompt and answer together, as the model's endpoints tell; None when they do not."""
         length = self._pools.models().get(model.name, {}).get("max_model_len")
         return length if isinstance(length, int) else None
+
+    def longest_answer(self, call: Call, model: Model) -> int | None:
+        """Tokens that an answer may take where the caller has set no limit, over all choices; None: unknown."""
+        length = self.context_length(model)
+        return (
+            None if length is None else max(0, length - call.prompt_estimate // call.prompts) * call.choices
+        )
 
     def known(self, name: str) -> bool:
         """Whether a name may appear in metrics."""

@@ -31,7 +31,6 @@ _CUT_SHORT = frozenset({"hang_up", "first_byte", "idle", "total"})
 _DIED = frozenset({"closed", "5xx"})
 """Reasons of attempts that ended at work, of which nobody heard how far they had come."""
 
-
 _SAID_SO = frozenset({"5xx", "in_band"})
 """Reasons of attempts whose endpoint reported its own end."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from app.core.errors import GatewayError, ModelNotFound, Overloaded
 from app.upstream.explain import candidates
+from app.upstream.row import finite
 from app.wire.body import decode
 from app.wire.resumable import refusal
 
@@ -43,7 +43,7 @@ class Prospects:
             "endpoint": None if found is None else found.name,
             "error": error and shown(error),
             "candidates": candidates(self._fleet, model.name),
-            "queue": {"waiting": pool.queued, "expected_wait_s": _finite(expected), "refuses": turned_away},
+            "queue": {"waiting": pool.queued, "expected_wait_s": finite(expected), "refuses": turned_away},
             "resumes": _resumes(call, model),
             "hedge": _hedge(call, pool),
             "max_attempts": self._fleet.plan.resilience_for(model.name, None).retry.max_attempts,
@@ -88,11 +88,6 @@ def _resumes(call: Call, model: Model) -> bool:
     """Whether the stream would be carried on elsewhere if its endpoint broke it off."""
     body = {**model.defaults, **call.body}
     return model.resume and call.streams and refusal(call.surface.dialect, body) is None
-
-
-def _finite(seconds: float) -> float | None:
-    """None for what has no end, which JSON cannot say."""
-    return None if math.isinf(seconds) else seconds
 
 
 def shown(error: GatewayError) -> dict[str, Any]:

@@ -71,11 +71,5 @@ class Imagination:
         if question.prompt_tokens is not None:
             call.prompt_estimate = question.prompt_tokens
         if call.completion_limit is None and key.tenant.strict:
-            call.completion_limit = self._longest(call, model)
+            call.completion_limit = self._catalog.longest_answer(call, model)
         return call, model
-
-    def _longest(self, call: Call, model: Model) -> int | None:
-        length = self._catalog.context_length(model)
-        if length is None:
-            return None
-        return max(0, length - call.prompt_estimate // call.prompts) * call.choices

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from app.core.errors import InvalidKey, ModelNotFound
 from app.gateway.prospect import shown
 from app.gateway.serve import UNSERVED
+from app.telemetry.trail import limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,14 +93,4 @@ class Rehearsal:
 
 def _limit(forecast: Forecast) -> dict[str, Any]:
     rule, decision, cost = forecast
-    return {
-        "of": rule.owner,
-        "rule": decision.rule,
-        "allowed": decision.allowed,
-        "limit": decision.limit,
-        "used": decision.limit - decision.remaining,
-        "remaining": decision.remaining,
-        "cost": cost,
-        "reset_s": decision.reset_after,
-        "retry_after_s": decision.retry_after,
-    }
+    return {"of": rule.owner, "cost": cost, **limit(decision)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from app.upstream.endpoint import LiveEndpoint
 from app.upstream.forecast import unknown
 from app.upstream.outliers import SUSPECTED, Outliers
 from app.upstream.pool import AFTER
-from app.upstream.row import describe
+from app.upstream.row import describe, finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -155,7 +154,7 @@ class Fleet:
             "queued": self._census.queued_for(endpoint.name),
             "ejected": ejection is not None,
             "eject_reason": ejection or "",
-            "ejected_for": _finite(self._census.ejected_for(endpoint.name)),
+            "ejected_for": finite(self._census.ejected_for(endpoint.name)),
         }
         if ejection is not None and row["state"] == "up":
             row["state"] = SUSPECTED if ejection == SUSPECTED else "ejected"
@@ -206,7 +205,3 @@ class Fleet:
 
     def __repr__(self) -> str:
         return f"<Fleet endpoints={len(self._endpoints)} inflight={self.inflight} queued={self.queued}>"
-
-
-def _finite(seconds: float) -> float | None:
-    return seconds if math.isfinite(seconds) else None

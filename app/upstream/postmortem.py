@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +32,7 @@ class Postmortem:
         found = self._fleet.endpoints.get(endpoint)
         if found is None:
             return
-        task = asyncio.create_task(self._look(found.spec.url, lives), name=f"postmortem of {endpoint}")
+        task = asyncio.create_task(self._look(found.spec.address, lives), name=f"postmortem of {endpoint}")
         self._looking.add(task)
         task.add_done_callback(self._looking.discard)
 
@@ -43,22 +42,20 @@ class Postmortem:
             task.cancel()
         await asyncio.gather(*self._looking, return_exceptions=True)
 
-    async def _look(self, url: str, lives: Callable[[], object]) -> None:
+    async def _look(self, address: tuple[str, int], lives: Callable[[], object]) -> None:
         for pause in LOOKS:
             if pause:
                 await self._clock.sleep(pause)
-            if not await _takes_connections(url):
+            if not await _takes_connections(*address):
                 return
         lives()
 
 
-async def _takes_connections(url: str) -> bool:
+async def _takes_connections(host: str, port: int) -> bool:
     """Nothing is said on the connection."""
-    where = urlsplit(url)
-    port = where.port or (443 if where.scheme == "https" else 80)
     try:
         async with asyncio.timeout(PATIENCE):
-            _, writer = await asyncio.open_connection(where.hostname, port)
+            _, writer = await asyncio.open_connection(host, port)
     except (OSError, ValueError):
         return False
     writer.close()

@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from app.upstream.endpoint import LiveEndpoint
 
 
+def finite(number: float) -> float | None:
+    """None for what has no end, which JSON cannot say."""
+    return None if math.isinf(number) else number
+
+
 def describe(endpoint: LiveEndpoint) -> dict[str, Any]:
     """Everything that is known of it; times in seconds, `share` of its weight."""
     scraped, standing = endpoint.scraped, endpoint.standing
@@ -21,7 +26,7 @@ def describe(endpoint: LiveEndpoint) -> dict[str, Any]:
         "suspected": endpoint.belief.suspicion.since is not None,
         "inflight": endpoint.inflight,
         "limit": endpoint.bulkhead.limit,
-        "load": None if math.isinf(endpoint.load) else endpoint.load,
+        "load": finite(endpoint.load),
         "latency": endpoint.latency,
         "weight": endpoint.spec.weight,
         "share": endpoint.ramp.share,

@@ -125,7 +125,7 @@ class WaitingRoom:
         """
         queue = self._line.of(call.key.tenant.priority)
         patience, expected = self.forecast.patience(call), self.forecast.wait(call, queue)
-        if patience <= 0 or expected > self.forecast.allowed(patience, queue):
+        if patience <= 0 or self.forecast.hopeless(call, queue, patience):
             return expected, "queue_wait"
         return expected, "queue_full" if len(self._line) >= self.options.max_length else None
 

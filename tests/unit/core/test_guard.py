@@ -83,18 +83,6 @@ async def test_what_was_taken_before_a_refusal_is_released_by_settling():
     assert log == ["admit a", "release a"]
 
 
-async def test_an_absorbed_lease_ends_with_its_new_owner():
-    log: list[str] = []
-    outer, inner = Lease(), Lease()
-    await outer.take(None, [AsyncRecorder("tenant", log)])
-    inner.enter(None, [Recorder("endpoint", log)])
-    outer.absorb(inner)
-    inner.settle(ABANDONED)
-    assert "release endpoint" not in log
-    outer.settle(ABANDONED)
-    assert log[-2:] == ["release endpoint", "release tenant"]
-
-
 async def test_gates_hear_of_the_first_event():
     log: list[str] = []
     lease = Lease()
