@@ -74,15 +74,16 @@ async def unlock(database: Database, secret: str | None = None, previous: str | 
         )
     if known != pepper.fingerprint:
         try:
-            await _remember(database, pepper)
+            await _remember(database, pepper, known)
         except IntegrityError:  # another gateway that starts at this moment was first
             return await unlock(database, secret, previous)
     return pepper
 
 
-async def _remember(database: Database, pepper: Pepper) -> None:
+async def _remember(database: Database, pepper: Pepper, known: str | None) -> None:
+    """In place of what was known, and of nothing else: IntegrityError where that has changed meanwhile."""
     async with database.write() as connection:
-        await connection.execute(delete(meta).where(meta.c.name == _NAME))
+        await connection.execute(delete(meta).where(meta.c.name == _NAME, meta.c.value == known))
         await connection.execute(insert(meta).values(name=_NAME, value=pepper.fingerprint))
 
 

@@ -18,6 +18,7 @@ from app.core.errors import InvalidRequest, QuotaExhausted, RateLimitExceeded, R
 from app.core.guard import Lease
 from app.core.outcome import ABANDONED, Outcome, Settlement, Usage
 from app.core.tenant import UNLIMITED, Key, Limits, Tenant
+from app.state.account import CLOCK_ERROR
 from app.state.memory import MemoryCounters
 from app.tenancy.calendar import Calendar
 from app.tenancy.guards import LimitGuard
@@ -107,6 +108,7 @@ class Book(RuleBasedStateMachine):
     def begin(self, moment, limits, strict):
         self.clock = FakeClock(wall=moment.replace(tzinfo=ZoneInfo(ZONE)).timestamp())
         self.jumped = 0.0
+        self.latest = self.clock.time()
         self.counters = MemoryCounters(self.clock)
         self.counters._sweep_at = 4
         self.limiter = Limiter(self.counters, self.clock, Calendar(ZONE), LimiterOptions(guess=32))
@@ -299,6 +301,7 @@ class Book(RuleBasedStateMachine):
         self.clock.advance(seconds)
         for page in self.pages.values():
             page.elapsed += seconds
+        self.latest = max(self.latest, self.clock.time())
         self.counters._sweep_at = 4
 
     @rule(to=st.sampled_from([-3600.0, 0.0, 3600.0]))
@@ -306,6 +309,7 @@ class Book(RuleBasedStateMachine):
         """The wall clock is an hour off, or right again; durations are not touched."""
         self.clock.wall += to - self.jumped
         self.jumped = to
+        self.latest = max(self.latest, self.clock.time())
 
     # What holds at all times
 
@@ -316,6 +320,7 @@ class Book(RuleBasedStateMachine):
 
     @invariant()
     def both_books_say_the_same(self):
+        """A period long over may be forgotten and begun anew by a call that ends so late: nobody asks it."""
         for (subject, name, start), page in getattr(self, "pages", {}).items():
             key = f"{subject}:{name}"
             account = self.counters._accounts.get((key, start) if start else key)
@@ -327,7 +332,8 @@ class Book(RuleBasedStateMachine):
             assert account.reserved == page.reserved, key
             drained = (self.clock.now - account.at) * page.looked
             used = max(0.0, account.used - drained)
-            assert least - EPS <= used <= most + EPS, key
+            assert used <= most + EPS, key
+            assert least - EPS <= used or self.latest >= page.ends + CLOCK_ERROR, key
             assert used + account.reserved <= page.bound + EPS, key
 
     @invariant()
@@ -354,5 +360,5 @@ def done(coroutine):
     return stopped.value.value
 
 
-Book.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None, derandomize=True)
+Book.TestCase.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
 TestBook = Book.TestCase
