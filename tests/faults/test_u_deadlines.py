@@ -29,6 +29,7 @@ async def test_callers_limit_ends_its_wait_in_the_queue_at_no_cost(stream):
         assert gateway.house.fleet.queued == 0
         first.cancel()
         await asyncio.wait({first})
+        await until(lambda: gateway.house.fleet.inflight == 0)
         assert sorted(row.state for row in await gateway.rows()) == ["settled", "void"]
 
 

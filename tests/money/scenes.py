@@ -116,7 +116,7 @@ def scene(end: str, column: Column) -> Scene:
         case "idle timeout":
             return Scene("forever", fault=STALL, timeouts={"idle": LIMIT})
         case "total timeout":
-            over = {"total": 3 * LIMIT, "stream_total": 3 * LIMIT}
+            over = {"total": 3 * LIMIT, "stream_total": 3 * LIMIT, "idle": 20 * LIMIT}
             return Scene("forever", fault=STALL if streamed else None, timeouts=over)
         case "endpoint cut":
             return Scene("forever", fault=struck("cut"))
