@@ -30,6 +30,7 @@ run: .venv/.run-time ## gateway with two simulated endpoints; VLLM=http://host:8
 	@exec $(BIN)/sluice demo $(if $(PORT),--port '$(PORT)') $(if $(VLLM),--vllm '$(VLLM)')
 
 test: .venv/.development ## all tests, real PostgreSQL and Redis included; TESTS=tests/unit/… runs a part
+	@$(BIN)/python -m compileall -q app alembic
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not long' $(TESTS)
 
 test-long: .venv/.development ## the tests that take long: soak, overload on wall clock, rolling restarts

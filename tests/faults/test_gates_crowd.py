@@ -11,7 +11,7 @@ import pytest
 from app.simulator import Simulator
 from tests.house import PATIENT, calls, running, until
 
-STREAMS = 2048
+MOST = 2048
 WORKERS = 60
 
 
@@ -20,35 +20,39 @@ def many_files():
     """The soft limit of open files at the hard one: each stream takes four in this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard < 4 * STREAMS + 512:
+    if hard < 4 * MOST + 512:
         pytest.fail(f"only {hard} open files are allowed here")
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_2048_streams_are_open_at_once_and_all_complete(many_files):
-    """Eight endpoints of 256 places: as many streams as the default bulkheads let in."""
-    fleet = [Simulator(ttft=0.05, itl=0.05) for _ in range(8)]
+@pytest.mark.parametrize("endpoints", [3, pytest.param(MOST // 256, marks=pytest.mark.long)])
+async def test_as_many_streams_as_the_bulkheads_let_in_are_open_at_once_and_all_complete(
+    endpoints, many_files
+):
+    """The default is 256 places for each endpoint."""
+    streams = 256 * endpoints
+    fleet = [Simulator(ttft=0.05, itl=0.05) for _ in range(endpoints)]
     async with running(fleet, resilience=PATIENT) as gateway:
         for simulator in fleet:
             simulator.pause()
         callers = []
-        for number in range(STREAMS):
+        for number in range(streams):
             callers.append(await gateway.caller())
             callers[-1].say(gateway.request("6 tokens", stream=True))
             if number % 64 == 0:
                 await until(lambda number=number: gateway.house.fleet.inflight >= number - 64, 60)
-        await until(lambda: gateway.house.fleet.inflight == STREAMS, 60)
-        await until(lambda: [len(simulator.truth.active) for simulator in fleet] == [256] * 8, 60)
+        await until(lambda: gateway.house.fleet.inflight == streams, 60)
+        await until(lambda: [len(simulator.truth.active) for simulator in fleet] == [256] * endpoints, 60)
         for simulator in fleet:
             simulator.resume()
         answers = await asyncio.gather(*(caller.answer() for caller in callers))
         assert {answer.status for answer in answers} == {200}
         assert all(answer.body.endswith(b"data: [DONE]\n\n") for answer in answers)
         (summary,) = await _summary(gateway)
-        assert (summary["requests"], summary["errors"]) == (STREAMS, 0)
+        assert (summary["requests"], summary["errors"]) == (streams, 0)
         assert (
-            summary["completion_tokens"] == sum(record.generated for record in calls(*fleet)) == 6 * STREAMS
+            summary["completion_tokens"] == sum(record.generated for record in calls(*fleet)) == 6 * streams
         )
 
 

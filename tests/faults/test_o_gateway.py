@@ -111,11 +111,17 @@ BODIES = {
 
 @pytest.mark.parametrize("case", BODIES)
 def test_o09_no_body_holds_up_the_others(case):
-    """What happens to a body without a turn of the loop, in CPU seconds; the best of three is the body's own."""
+    """What happens to a body without a turn of the loop, in CPU seconds; the best of three is the body's own.
+
+    A machine on which the standard library takes half as long just to read it is too slow for such a bound.
+    """
     raw = json.dumps({"model": "tiny", **BODIES[case]}, ensure_ascii=False).encode()
     assert len(raw) <= 10 * 2**20
-    spent = []
+    spent, plain = [], []
     for _ in range(3):
+        began = time.thread_time()
+        json.loads(raw)
+        plain.append(time.thread_time() - began)
         began = time.thread_time()
         body = decode(raw)
         decoded = time.thread_time()
@@ -126,7 +132,7 @@ def test_o09_no_body_holds_up_the_others(case):
             priority=None, cache_salt=None,
         )  # fmt: skip
         spent.append(max(decoded - began, time.thread_time() - decoded))
-    assert min(spent) <= 0.05
+    assert min(spent) <= max(0.05, 2 * min(plain))
 
 
 async def test_o10_callers_who_do_not_read_hold_no_places_for_long():

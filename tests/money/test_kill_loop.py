@@ -38,7 +38,7 @@ async def killed(gateway: GatewayProcess, rounds: int) -> Load:
 
 @pytest.mark.parametrize(
     ("store", "rounds"),
-    [("sqlite", 20), ("postgresql", 5), pytest.param("sqlite", 200, marks=pytest.mark.long)],
+    [("sqlite", 8), ("postgresql", 3), pytest.param("sqlite", 200, marks=pytest.mark.long)],
 )
 async def test_s01_no_answer_is_lost_or_doubled_by_a_kill(store, rounds, request, tmp_path):
     file = tmp_path / "sluice.db"
