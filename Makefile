@@ -1,6 +1,6 @@
 # Two commands on a fresh machine: make run, make test.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test test-long check format types cover bench lock clean
+.PHONY: help setup setup-dev run test test-long check format types cover bench bench-check lock clean
 
 PORT ?=
 VLLM ?=
@@ -8,12 +8,13 @@ VLLM_API_KEY ?=
 PYTHON ?=
 TESTS ?= tests
 WORKERS ?= 3
+CHECK ?=
 export VLLM_API_KEY PYTHON
 
 BIN := .venv/bin
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 setup: .venv/.run-time ## create .venv with the locked run-time packages and the sluice command
 setup-dev: .venv/.development ## the same, with everything the tests need
@@ -56,6 +57,9 @@ cover: .venv/.development ## branch coverage of the tests
 
 bench: ## the benchmarks (not implemented yet)
 	@echo "make bench: not implemented yet" >&2; exit 1
+
+bench-check: .venv/.development ## whether calls cost more work than they did: counted, so that any machine will do; CHECK=--profile
+	@$(BIN)/python -m bench.check $(CHECK)
 
 lock: ## renew both lock files (needs uv); the index is whatever uv is configured with
 	@uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --extra redis -o requirements.lock pyproject.toml
