@@ -11,6 +11,7 @@ import uvloop
 
 from bench import baseline
 from bench.baseline import TOLERANCE, VERSION, Change, changes, figures
+from bench.counting import total
 from bench.script import play
 
 if TYPE_CHECKING:
@@ -71,7 +72,11 @@ def profiles(result: Result, functions: int = FUNCTIONS) -> str:
 
 def _profile(title: str, profile: Profile, functions: int) -> str:
     most = sorted(profile.items(), key=lambda item: (-item[1].instructions, item[0]))[:functions]
-    rows = [f"{title:14}{'instructions':>12}{'calls':>8}{'C calls':>9}"]
+    whole = total(profile)
+    rows = [
+        f"{title:14}{'instructions':>12}{'calls':>8}{'C calls':>9}",
+        f"{whole.instructions:26.1f}{whole.calls:8.1f}{whole.c_calls:9.1f}  all of {len(profile)} functions",
+    ]
     rows += [f"{work.instructions:26.1f}{work.calls:8.1f}{work.c_calls:9.1f}  {name}" for name, work in most]
     return "\n".join(rows)
 
@@ -93,11 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _unhashed() -> None:
+    """Start again where the order of sets, and what depends on it, is the same every time."""
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        command = [sys.executable, "-m", "bench.check", *sys.argv[1:]]
+        os.execve(sys.executable, command, os.environ | {"PYTHONHASHSEED": "0"})
+
+
 if __name__ == "__main__":
-    if os.environ.get("PYTHONHASHSEED") != "0":  # what a set's order decides is the same every time
-        os.execve(
-            sys.executable,
-            [sys.executable, "-m", "bench.check", *sys.argv[1:]],
-            os.environ | {"PYTHONHASHSEED": "0"},
-        )
+    _unhashed()
     sys.exit(main())

@@ -88,14 +88,17 @@ class Counter:
             int, _Tally | None
         ] = {}  # by identity: code hashes by its contents, which is slow
         self._kept: list[CodeType] = []
+        self._before: tuple[Any, Any] = (None, None)
 
     def on(self) -> None:
+        self._before = sys.gettrace(), sys.getprofile()
         sys.setprofile(self._profiled)
         sys.settrace(self._traced)
 
     def off(self) -> None:
-        sys.settrace(None)
-        sys.setprofile(None)
+        trace, profile = self._before
+        sys.settrace(trace)
+        sys.setprofile(profile)
 
     def profile(self) -> dict[str, Work]:
         """Everything counted up to now."""

@@ -6,11 +6,10 @@ import asyncio
 import json
 import os
 import tempfile
-from contextlib import AsyncExitStack, asynccontextmanager, redirect_stdout
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from app.cli.running import settle_memory
 from app.main import create_data_app
 from app.server.lifecycle import State
 from app.server.listener import Listener
@@ -21,7 +20,7 @@ from bench.clock import ScriptClock
 from bench.peers import MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from app.core.endpoint import EndpointSpec
     from app.server.refusal import Application
@@ -55,8 +54,7 @@ async def serving(urls: Sequence[str]) -> AsyncIterator[Subject]:
     """A gateway before engines at these addresses; gone without a trace afterwards."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        nowhere = stack.enter_context(Path(os.devnull).open("w"))
-        stack.enter_context(redirect_stdout(nowhere))  # the access log
+        stack.enter_context(_unheard())
         file = Path(folder, "sluice.yaml")
         file.write_text(json.dumps(_configuration(folder, urls)))
         clock = ScriptClock()
@@ -67,7 +65,6 @@ async def serving(urls: Sequence[str]) -> AsyncIterator[Subject]:
         _, secret = await house.storage.stored_keys.create(tenant.id)
         app = cast("Application", create_data_app(house))
         data = Listener(app, house.lifecycle, house.settings.server, lifespan="off")
-        settle_memory()
         running = asyncio.create_task(run([data], house.lifecycle, house.settings.server), name="serving")
         await house.lifecycle.reached(State.SERVING)
         try:
@@ -75,6 +72,13 @@ async def serving(urls: Sequence[str]) -> AsyncIterator[Subject]:
         finally:
             house.lifecycle.stop()
             await running
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """The access log goes to standard output."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 def _configuration(folder: str, urls: Sequence[str]) -> dict[str, Any]:
