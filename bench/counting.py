@@ -48,10 +48,8 @@ def difference(later: Profile, earlier: Profile, per: float = 1.0) -> dict[str, 
 def place(code: CodeType) -> str:
     """Where a function is defined, without the folders that differ from machine to machine."""
     path = code.co_filename
-    for folder in sys.path:
-        if folder and path.startswith(f"{folder}/"):
-            path = min(path, code.co_filename[len(folder) + 1 :], key=len)
-    return f"{path}:{code.co_qualname}"
+    shorter = [path.removeprefix(f"{folder}/") for folder in sys.path if folder]
+    return f"{min([path, *shorter], key=len)}:{code.co_qualname}"
 
 
 class _Tally:

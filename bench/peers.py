@@ -28,14 +28,11 @@ class Engine:
     def sockets(self) -> list[socket.socket]:
         return [self._listening, *self._connections]
 
-    def accept(self) -> None:
-        connection, _ = self._listening.accept()
-        self._connections.append(connection)
-
-    def hears(self, which: socket.socket) -> bool:
+    def accepts(self, which: socket.socket) -> bool:
+        """Whether it was a new connection that came, which belongs to this engine now."""
         if which is self._listening:
-            self.accept()
-        return which in self._connections
+            self._connections.append(which.accept()[0])
+        return which is self._listening
 
     def close(self) -> None:
         for each in self.sockets:
@@ -49,10 +46,9 @@ def asked(engines: list[Engine]) -> socket.socket:
         ready, _, _ = select.select(sockets, [], [], PATIENCE)
         if not ready:
             raise TimeoutError("the gateway asked no engine")
-        for engine in engines:
-            if engine.hears(ready[0]):
-                read_request(ready[0])
-                return ready[0]
+        if not any(engine.accepts(ready[0]) for engine in engines):
+            read_request(ready[0])
+            return ready[0]
 
 
 def read_request(connection: socket.socket) -> None:

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "app").rglob("*.py"))
-OWN_PYTHON = [*MODULES, *sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "alembic").rglob("*.py"))]
+OWN_PYTHON = [
+    *MODULES,
+    *sorted((ROOT / "tests").rglob("*.py")),
+    *sorted((ROOT / "alembic").rglob("*.py")),
+    *sorted((ROOT / "bench").rglob("*.py")),
+]
 
 LONGEST_FILE = 250
 LONGEST_FUNCTION = 50
