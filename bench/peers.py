@@ -12,7 +12,10 @@ PATIENCE = 60.0
 """Seconds, on a busy machine too."""
 
 _SAID = "The quick brown fox jumps over the lazy dog. "
-_HEAD = {"id": f"chatcmpl-{'8f14e45f' * 4}", "created": 1_795_000_000, "model": MODEL}
+_ID = f"chatcmpl-{'8f14e45f' * 4}"
+_MADE = {"created": 1_795_000_000, "model": MODEL}
+_ANSWER: dict[str, Any] = {"id": _ID, "object": "chat.completion", **_MADE}
+_CHUNK: dict[str, Any] = {"id": _ID, "object": "chat.completion.chunk", **_MADE}
 _PROMPT = 23
 
 
@@ -94,7 +97,7 @@ def answer() -> bytes:
     message: dict[str, Any] = {"role": "assistant", "content": _SAID * 13, "refusal": None, "tool_calls": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop", "stop_reason": None}
     usage = _usage(128)
-    whole = {**_HEAD, "object": "chat.completion", "choices": [choice], "usage": usage}
+    whole = {**_ANSWER, "choices": [choice], "usage": usage}
     body = json.dumps(whole, separators=(",", ":")).encode()
     head = (
         "HTTP/1.1 200 OK\r\ndate: Fri, 20 Nov 2026 08:00:00 GMT\r\nserver: uvicorn\r\n"
@@ -119,19 +122,19 @@ def event(number: int) -> bytes:
 
 def ending(events: int) -> bytes:
     """The finish, the final usage, and the end of the stream."""
-    final = {**_HEAD, "object": "chat.completion.chunk", "choices": [], "usage": _usage(events)}
+    final = {**_CHUNK, "choices": [], "usage": _usage(events)}
     return _event(events, {}, "stop") + _chunk(_data(final)) + _chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
 
 
 def _event(tokens: int, delta: dict[str, str], finish: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish, "token_ids": None}
-    usage = _usage(tokens)
-    return _chunk(_data({**_HEAD, "object": "chat.completion.chunk", "choices": [choice], "usage": usage}))
+    return _chunk(_data({**_CHUNK, "choices": [choice], "usage": _usage(tokens)}))
 
 
-def _usage(completion: int) -> dict[str, int]:
+def _usage(completion: int) -> dict[str, int | None]:
     total = _PROMPT + completion
-    return {"prompt_tokens": _PROMPT, "total_tokens": total, "completion_tokens": completion}
+    counts = {"prompt_tokens": _PROMPT, "total_tokens": total, "completion_tokens": completion}
+    return {**counts, "completion_tokens_details": None}
 
 
 def _data(content: dict[str, Any]) -> bytes:
