@@ -39,7 +39,8 @@ class JournalOptions(BaseModel, frozen=True, extra="forbid"):
 class LedgerOptions(BaseModel, frozen=True, extra="forbid"):
     """`max_wait` is how long a caller's last byte waits for its row to be durable.
 
-    `pace` spaces commits under load: an idle ledger commits at once, a busy one every `pace` seconds.
+    `pace` spaces commits under load: an idle ledger commits at once, a busy one every `pace` seconds, and one
+    with a row now and then after a part of that.
     `batch` rows are one transaction. A commit later than `max_wait` stops new calls. `commit: journal`
     makes rows durable in the journal and leaves the store to follow.
     """

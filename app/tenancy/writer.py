@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_BUSY = 4
+"""Rows of one commit that show a busy ledger: after fewer the next commit may follow sooner."""
+
 
 class Writer:
     """No row is ever dropped; one that cannot be written is retried. A later row of a call replaces one that
@@ -121,8 +124,8 @@ class Writer:
             await self._wake.wait()
             if self._queued or self._beginning:
                 began = self._clock.monotonic()
-                await self._flush()
-                rest = self._options.pace - (self._clock.monotonic() - began)
+                share = min(1.0, await self._flush() / _BUSY)
+                rest = share * self._options.pace - (self._clock.monotonic() - began)
                 if rest > 0 and not self._closing:
                     await self._clock.sleep(rest)
             elif self._closing:
@@ -130,14 +133,15 @@ class Writer:
             if not self._queued and not self._beginning and not self._closing:
                 self._wake.clear()
 
-    async def _flush(self) -> None:
-        """Write everything queued up to now, as long as it takes."""
+    async def _flush(self) -> int:
+        """Write everything queued up to now, as long as it takes; how many rows that were."""
         batch, timer = self._batch, self._timer
         self._batch, self._timer = Commit(), None
         beginning, self._beginning = self._beginning, {}
         queued, self._queued = self._queued, {}
         self._writing = [self._opened(call) for call in beginning.values()]
         self._writing += queued.values()
+        rows = len(self._writing)
         while self._writing:
             some = self._writing[: self._options.batch]
             if await self._written(some):
@@ -151,6 +155,7 @@ class Writer:
             if not self._late:
                 logger.warning("the ledger is in time again")
         batch.done()
+        return rows
 
     async def _written(self, rows: list[UsageRow]) -> bool:
         began = self._clock.monotonic()

@@ -169,12 +169,13 @@ async def test_a_large_backlog_is_written_in_pieces():
     await bench.ledger.aclose()
 
 
-async def test_commits_keep_their_pace_under_load(bench):
-    await bench.ledger.settle(make_call(), DONE)
+@pytest.mark.parametrize(("rows", "pace"), [(1, 0.0025), (2, 0.005), (4, 0.01), (100, 0.01)])
+async def test_commits_keep_their_pace_under_load_and_a_lone_caller_waits_less(bench, rows, pace):
+    await asyncio.gather(*[bench.ledger.settle(make_call(id=str(n)), DONE) for n in range(rows)])
     second = asyncio.ensure_future(anext_of(bench.ledger.settle(make_call(), DONE)))
-    await bench.clock.run(0.009)
+    await bench.clock.run(0.9 * pace)
     assert len(bench.rows.writes) == 1
-    await bench.clock.run(0.001)
+    await bench.clock.run(0.2 * pace)
     await second
     assert len(bench.rows.writes) == 2
 
