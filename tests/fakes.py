@@ -65,6 +65,9 @@ class ScriptedBody:
         self.ended = True
         return b""
 
+    def divert(self, take) -> None:
+        """Everything is read."""
+
     def close(self) -> None:
         self.closed += 1
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from app.api.opening import Opening
 from app.api.watch import watch_for
 from app.core.errors import CallerGone, GatewayError
-from app.gateway.exchange import EVENT_STREAM
+from app.gateway.exchange import EVENT_STREAM, StreamExchange
 from app.tenancy.headers import ratelimit_headers
 from app.wire.errors import error_event
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from app.core.call import Call
     from app.core.clock import Clock
     from app.core.ports import InFlight
-    from app.core.reply import Reply
+    from app.core.reply import Served, Straight
     from app.gateway.catalog import Model
     from app.gateway.serve import Gateway
 
@@ -30,6 +30,21 @@ logger = logging.getLogger(__name__)
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 UNBUFFERED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+
+
+class Counted:
+    """The way straight to a caller; what it was sent is counted."""
+
+    __slots__ = ("_call", "_straight", "ready")
+
+    def __init__(self, call: Call, straight: Straight) -> None:
+        self._call = call
+        self._straight = straight
+        self.ready = straight.ready
+
+    def write(self, piece: bytes) -> None:
+        self._call.body_bytes_sent += len(piece)
+        self._straight.write(piece)
 
 
 class Relay:
@@ -107,16 +122,18 @@ class Relay:
         finally:
             reply.body.close()
 
-    async def _relay(self, reply: Reply, headers: dict[str, str]) -> None:
+    async def _relay(self, reply: Served, headers: dict[str, str]) -> None:
         chunk = await reply.body.read()
         if self._opening is None or not await self._opening.finish():
-            await self._start(reply.status, {**reply.headers, **headers})
+            await self._start(200, {**reply.headers, **headers})
         if "content-length" in reply.headers:
             await self._chunk(chunk, last=True)
             return
         call, send, read = self._call, self._send, reply.body.read
         if self._resumes:
             call.on_pause = self._pause
+        if self._watch.straight is not None and isinstance(reply.body, StreamExchange):
+            reply.body.relay(Counted(call, self._watch.straight))
         while chunk:
             call.body_bytes_sent += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})

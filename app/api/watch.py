@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope
 
+    from app.core.reply import Straight
+
 
 class Watch(Protocol):
     def start(self, hung_up: Callable[[], None]) -> None: ...
@@ -22,6 +24,11 @@ class Watch(Protocol):
 
     def drop(self) -> None:
         """Close the connection at once, whatever the caller has read: it is as good as gone."""
+        ...
+
+    @property
+    def straight(self) -> Straight | None:
+        """The way to the caller without a message to the server, where there is one."""
         ...
 
 
@@ -42,6 +49,11 @@ class ConnectionWatch:
 
     def drop(self) -> None:
         self._connection.drop()
+
+    @property
+    def straight(self) -> Straight:
+        answer: Straight = self._connection.answer
+        return answer
 
 
 class ReceiveWatch:
@@ -68,6 +80,10 @@ class ReceiveWatch:
 
     def drop(self) -> None:
         """Nothing to do: the answer is left unfinished."""
+
+    @property
+    def straight(self) -> None:
+        """There is none."""
 
 
 def watch_for(scope: Scope, receive: Receive) -> Watch:

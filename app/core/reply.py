@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
-class Body(Protocol):
+class Content(Protocol):
     """Pulled by exactly one reader; closing is synchronous, so that no cancellation can cut it."""
 
     async def read(self) -> bytes:
@@ -27,12 +27,40 @@ class Body(Protocol):
         ...
 
 
+class Body(Content, Protocol):
+    """What an endpoint sends."""
+
+    def divert(self, take: Callable[[bytes], bool]) -> None:
+        """Offer a piece that comes while `read` waits to `take` first: what that takes is not read.
+
+        Saves waking the reader for every piece; a body that cannot do so reads on as before.
+        """
+        ...
+
+
+class Straight(Protocol):
+    """The way to a caller that waits for nothing."""
+
+    def ready(self) -> bool:
+        """Whether `write` may be called now: the caller takes what it is sent."""
+        ...
+
+    def write(self, piece: bytes) -> None: ...
+
+
 class Reply(Struct, eq=False):
     """`headers` have lower-case names."""
 
     status: int
     headers: Mapping[str, str]
     body: Body
+
+
+class Served(Struct, eq=False):
+    """What the line has for the caller; its content must be read to the end or closed."""
+
+    headers: Mapping[str, str]
+    body: Content
 
 
 class Outbound(Struct, frozen=True):

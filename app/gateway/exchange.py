@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from app.core.clock import Clock
     from app.core.outcome import Usage, UsageSource
     from app.core.ports import Endpoint
-    from app.core.reply import Body
+    from app.core.reply import Body, Straight
     from app.resilience.deadline import Deadline
     from app.wire.reply import JsonAnswer
     from app.wire.stream import StreamReader
@@ -112,11 +112,18 @@ class StreamExchange:
         self._ending: End | None = None
         self._heard = clock.monotonic()
         self._over = False
+        self._waiting = False
+        self._straight: Straight | None = None
 
     def begin(self, ending: End) -> None:
         self._ending = ending
         self._deadline = ending.deadline
         self._deadline.watch(self._idle, IdleTimeout)
+
+    def relay(self, straight: Straight) -> None:
+        """Ordinary events go `straight` to the caller while `read` waits; it returns all others."""
+        self._straight = straight
+        self._body.divert(self._relayed)
 
     async def read(self) -> bytes:
         if self._first:
@@ -127,7 +134,9 @@ class StreamExchange:
         reader, body, endpoint, deadline = self._reader, self._body, self._endpoint, self._deadline
         try:
             while not reader.ended:
+                self._waiting = True
                 chunk = await body.read()
+                self._waiting = False
                 if not chunk:
                     break
                 self._heard = endpoint.progressed_at = now = self._clock.monotonic()
@@ -148,6 +157,18 @@ class StreamExchange:
                 over.outcome = Outcome.IGNORED
             self.fail(over)
             raise over from None
+
+    def _relayed(self, chunk: bytes) -> bool:
+        straight = self._straight
+        if straight is None or not self._waiting or not straight.ready():
+            return False
+        event = self._reader.splice(chunk)
+        if event is None:
+            return False
+        self._heard = self._endpoint.progressed_at = now = self._clock.monotonic()
+        self._deadline.touch(now)
+        straight.write(event)
+        return True
 
     async def _finish(self) -> bytes:
         self._over = True
@@ -179,6 +200,7 @@ class StreamExchange:
     def close(self) -> None:
         """The caller is served or gone; in the latter case the engine stops now."""
         self._over = True
+        self._straight = None
         self._body.close()
         if self._ending is not None and not self._ending.reached:
             self._ending.abandon(self._reader.usage, self._reader.usage_source)

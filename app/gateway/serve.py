@@ -9,7 +9,7 @@ from app.core.errors import CallerGone, GatewayError, NoHealthyEndpoint, Overloa
 from app.core.failures import ConnectFailed, ConnectTimeout, EndpointBusy, TotalTimeout
 from app.core.guard import Lease
 from app.core.outcome import ABANDONED, Outcome, Settlement
-from app.core.reply import Reply
+from app.core.reply import Served
 from app.gateway.ending import Ending
 from app.gateway.exchange import StreamExchange
 from app.gateway.resuming import Resuming
@@ -58,11 +58,8 @@ class Gateway:
         self._fuse = fuse
         self._clock = clock
 
-    async def serve(self, call: Call, model: Model) -> Reply:
-        """A reply that has committed; its body must be read to the end or closed.
-
-        Raises GatewayError, with the call settled.
-        """
+    async def serve(self, call: Call, model: Model) -> Served:
+        """An answer that has committed. Raises GatewayError, with the call settled."""
         lease = Lease()
         try:
             if self._ledger.overdue:
@@ -98,7 +95,7 @@ class Gateway:
             raise
         call.first_byte = ending.elapsed
         exchange.begin(ending)
-        return Reply(200, exchange.headers, exchange)
+        return Served(exchange.headers, exchange)
 
     def _limit(self, call: Call, model: Model) -> float:
         timeouts = self._timeouts(model.name)

@@ -122,6 +122,14 @@ class Answer:
         else:
             self._continue(message.get("body", b""), last=not message.get("more_body", False))
 
+    def ready(self) -> bool:
+        """Whether a piece of the body may be written without waiting."""
+        return self.response_started and not self._flow.write_paused and not self.disconnected
+
+    def write(self, piece: bytes) -> None:
+        """A piece of the body, not its end, at a moment when it is `ready` for that."""
+        self._continue(piece, last=False)
+
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         lines, values = [STATUS_LINE[status]], [b""]
         for name, value in (*self._default_headers, *headers):

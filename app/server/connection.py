@@ -14,17 +14,28 @@ class Answer(Protocol):
     disconnected: bool
     keep_alive: bool
 
+    def ready(self) -> bool:
+        """Whether `write` may be called now."""
+        ...
+
+    def write(self, piece: bytes) -> None:
+        """A piece of the body, which is not its end."""
+        ...
+
     def drop(self) -> None: ...
 
 
 class Connection:
-    """One per request, as `scope["extensions"]["sluice"]`. `peer` is the socket's, whatever headers say."""
+    """One per request, as `scope["extensions"]["sluice"]`. `peer` is the socket's, whatever headers say.
 
-    __slots__ = ("_answer", "_callback", "peer")
+    A piece of a body that has begun may go straight to `answer` when that is ready for it.
+    """
+
+    __slots__ = ("_callback", "answer", "peer")
 
     def __init__(self, peer: tuple[str, int] | None, answer: Answer) -> None:
         self.peer = peer
-        self._answer = answer
+        self.answer = answer
         self._callback: Callable[[], None] | None = None
 
     def on_hang_up(self, callback: Callable[[], None] | None) -> None:
@@ -33,17 +44,17 @@ class Connection:
         At once if it has left already. A half-closed connection counts as left. None takes it back.
         """
         self._callback = callback
-        if self._answer.disconnected:
+        if self.answer.disconnected:
             self.hang_up()
 
     def close(self) -> None:
         """Close the connection once this response is complete."""
-        self._answer.keep_alive = False
+        self.answer.keep_alive = False
 
     def drop(self) -> None:
         """Close it now, unfinished: a peer that takes nothing is treated like one that has left."""
         self._callback = None
-        self._answer.drop()
+        self.answer.drop()
 
     def hang_up(self) -> None:
         """The caller is gone; said by the protocol."""

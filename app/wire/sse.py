@@ -37,6 +37,12 @@ class Events:
         self._plain = not (self._tail or self._after_cr or self._fresh)
         return events
 
+    def single(self, chunk: bytes) -> bytes | None:
+        """As `feed`, for a chunk that is exactly one event of a stream as vLLM writes it; None for any other."""
+        if self._plain and chunk.find(b"\n") == len(chunk) - 2 <= self._max_event and chunk.endswith(b"\n\n"):
+            return None if _CR in chunk else chunk[:-2]
+        return None
+
     def _feed(self, chunk: bytes) -> list[bytes]:
         if self._after_cr and chunk:
             chunk = chunk.removeprefix(b"\n")

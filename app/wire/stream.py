@@ -109,6 +109,17 @@ class StreamReader:
                 passed.append(edited)
         return b"\n\n".join(passed) + b"\n\n" if passed else b""
 
+    def splice(self, chunk: bytes) -> bytes | None:
+        """As `feed`, for a chunk that is one ordinary event of a stream that has begun, which most are.
+
+        None for any other, of which nothing has been read then.
+        """
+        if self._splice is None or self._over:
+            return None
+        event = self._events.single(chunk)
+        edited = None if event is None else self._splice(event)
+        return None if edited is None else edited + b"\n\n"
+
     @property
     def ended(self) -> bool:
         """The end marker or an error came: whatever follows is ignored."""

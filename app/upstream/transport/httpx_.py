@@ -134,6 +134,9 @@ class HttpxBody:
             raise
         return b""
 
+    def divert(self, take: Callable[[bytes], bool]) -> None:
+        """Every piece is read."""
+
     def close(self) -> None:
         if not self._over:
             self._over = True

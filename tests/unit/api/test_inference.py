@@ -57,6 +57,8 @@ class Table:
 class Connection:
     """Our server's extension, as far as the relay uses it."""
 
+    answer = None
+
     def __init__(self) -> None:
         self.callback = None
         self.closes = False

@@ -15,6 +15,8 @@ from app.core.reply import Reply
 from app.upstream.transport.head import judge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from app.upstream.transport.options import TransportOptions
 
 _FIRST_BYTE = ord("H")
@@ -55,6 +57,7 @@ class Incoming:
         "_room",
         "_status",
         "_surplus",
+        "_take",
         "_waiter",
         "framed",
     )
@@ -78,6 +81,7 @@ class Incoming:
         self._persistent = self._complete = self._surplus = False
         self._error: EndpointError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], bool] | None = None
 
     async def head(self) -> Reply:
         """Waits for the final head. Raises ClosedEarly or BadUpstream."""
@@ -111,6 +115,9 @@ class Incoming:
             raise self._error
         return b""
 
+    def divert(self, take: Callable[[bytes], bool]) -> None:
+        self._take = take
+
     def close(self) -> None:
         self._chunks.clear()
         self._fail(StreamBroken(reason="closed"))
@@ -138,6 +145,9 @@ class Incoming:
             self._fail(BadUpstream("The endpoint's head is too large."))
         elif self._buffered > self._options.max_buffer:
             carrier.pause()
+        elif self._take is not None and len(self._chunks) == 1 and self._take(self._chunks[0]):
+            self._chunks.clear()
+            self._buffered = 0
         if self._chunks:
             self._wake()
 
@@ -212,6 +222,6 @@ class Incoming:
             carrier.abort()
 
     def _end(self, error: EndpointError | None) -> None:
-        self._carrier = self._parser = None
+        self._carrier = self._parser = self._take = None
         self._error = error
         self._wake()
