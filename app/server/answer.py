@@ -128,7 +128,10 @@ class Answer:
 
     def write(self, piece: bytes) -> None:
         """A piece of the body, not its end, at a moment when it is `ready` for that."""
-        self._continue(piece, last=False)
+        if self.chunked:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        else:
+            self._continue(piece, last=False)
 
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         lines, values = [STATUS_LINE[status]], [b""]
