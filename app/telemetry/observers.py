@@ -1,7 +1,7 @@
 """Several observers as one; none can keep the news from the others, or harm the call it is about.
 
-The line only notes what happened: the observers hear of it a moment later, many calls at a time. Each then
-runs warm, which costs the calls half of what telling everybody in the midst of each one does.
+The line only notes what happened: the observers hear of it a moment later, many calls at a time. They then
+run warm, which costs the calls half of what telling everybody in the midst of each one does.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from app.core.errors import GatewayError
     from app.core.outcome import Settlement
 
+    Ears = tuple[Callable[..., None], ...]
+
 DELAY = 0.05
 """Seconds that news wait at most."""
 
 _MANY = 64
-_EVENTS = ("rejected", "attempted", "settled", "closed", "resumed")
-_REJECTED, _ATTEMPTED, _SETTLED, _CLOSED, _RESUMED = range(5)
 
 logger = logging.getLogger(__name__)
 
@@ -36,26 +36,31 @@ class Observers:
     """
 
     def __init__(self, observers: Iterable[object], clock: Clock) -> None:
-        self._ears = [tuple(getattr(each, event, None) for event in _EVENTS) for each in observers]
+        everybody = list(observers)
+        self._rejected = _ears(everybody, "rejected")
+        self._attempted = _ears(everybody, "attempted")
+        self._resumed = _ears(everybody, "resumed")
+        self._settled = _ears(everybody, "settled")
+        self._closed = _ears(everybody, "closed")
         self._clock = clock
-        self._news: list[tuple[int, tuple[Any, ...]]] = []
+        self._news: list[tuple[Ears, tuple[Any, ...]]] = []
         self._timer: Timer | None = None
         self.failures: dict[object, int] = {}
 
     def rejected(self, call: Call, error: GatewayError) -> None:
-        self._note(_REJECTED, (call, error))
+        self._note(self._rejected, (call, error))
 
     def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
-        self._note(_ATTEMPTED, (call, endpoint, settlement))
+        self._note(self._attempted, (call, endpoint, settlement))
 
     def resumed(self, call: Call, outcome: str) -> None:
-        self._note(_RESUMED, (call, outcome))
+        self._note(self._resumed, (call, outcome))
 
     def settled(self, call: Call, settlement: Settlement) -> None:
-        self._note(_SETTLED, (call, settlement))
+        self._note(self._settled, (call, settlement))
 
     def closed(self, call: Call) -> None:
-        self._note(_CLOSED, (call,))
+        self._note(self._closed, (call,))
 
     def flush(self) -> None:
         """Tell what was not told yet."""
@@ -63,17 +68,15 @@ class Observers:
             self._timer.cancel()
             self._timer = None
         news, self._news = self._news, []
-        for ears in self._ears:
-            for event, happening in news:
-                listen = ears[event]
-                if listen is not None:
-                    try:
-                        listen(*happening)
-                    except Exception as failure:
-                        self._failed(listen, failure)
+        for ears, happening in news:
+            for listen in ears:
+                try:
+                    listen(*happening)
+                except Exception as failure:
+                    self._failed(listen, failure)
 
-    def _note(self, event: int, happening: tuple[Any, ...]) -> None:
-        self._news.append((event, happening))
+    def _note(self, ears: Ears, happening: tuple[Any, ...]) -> None:
+        self._news.append((ears, happening))
         if self._timer is None:
             self._timer = self._clock.call_later(DELAY, self.flush)
         elif len(self._news) >= _MANY:
@@ -84,3 +87,8 @@ class Observers:
         if observer not in self.failures:
             logger.error("an observer failed: %s", type(observer).__name__, exc_info=failure)
         self.failures[observer] = self.failures.get(observer, 0) + 1
+
+
+def _ears(observers: Iterable[object], event: str) -> Ears:
+    """The methods of those that have one for it."""
+    return tuple(getattr(each, event) for each in observers if hasattr(each, event))
