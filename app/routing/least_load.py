@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from app.routing.weights import SmoothOrder
@@ -20,13 +21,12 @@ class LeastLoad:
         self._order = SmoothOrder()
 
     def pick(self, call: Call, endpoints: Sequence[Endpoint]) -> Endpoint:
-        best, lowest, equals = endpoints[0], endpoints[0].load, False
-        for endpoint in endpoints[1:]:
+        lowest = math.inf
+        least: list[Endpoint] = []
+        for endpoint in endpoints:
             load = endpoint.load
             if load < lowest:
-                best, lowest, equals = endpoint, load, False
+                lowest, least = load, [endpoint]
             elif load == lowest:
-                equals = True
-        if not equals:
-            return best
-        return self._order.next([endpoint for endpoint in endpoints if endpoint.load == lowest])
+                least.append(endpoint)
+        return least[0] if len(least) == 1 else self._order.next(least)

@@ -5,6 +5,7 @@ The algorithm is nginx's: everyone gains its weight, the richest is picked and p
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,15 +27,14 @@ class SmoothOrder:
     def next(self, endpoints: Sequence[Endpoint]) -> Endpoint:
         """Of equals the first in the list."""
         credit = self._credit
-        total = 0.0
-        richest, most = endpoints[0], None
+        total, most = 0.0, -math.inf
         for endpoint in endpoints:
             name, weight = endpoint.spec.name, endpoint.weight
             total += weight
             mine = credit[name] = credit.get(name, 0.0) + weight
-            if most is None or mine > most:
-                richest, most = endpoint, mine
-        credit[richest.spec.name] -= total
+            if mine > most:
+                richest, its_name, most = endpoint, name, mine
+        credit[its_name] = most - total
         if len(credit) > _FORGET_ABOVE + 2 * len(endpoints):
             self._credit = {endpoint.spec.name: credit[endpoint.spec.name] for endpoint in endpoints}
         return richest
