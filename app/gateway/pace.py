@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from app.core.outcome import Outcome
 
@@ -14,7 +16,7 @@ WEIGHT = 0.1
 """Of the newest call."""
 
 
-class Speed(NamedTuple):
+class Speed(Struct, frozen=True, gc=False):
     """Seconds to the first token, tokens a second from then on, and how many of them an answer has."""
 
     first: float

@@ -77,8 +77,8 @@ class Gateway:
             call, lease, deadline, self._ledger, self._observer, self._pace, self._fuse, self._clock
         )
         try:
-            deadline.until(self._limit(call, model), TotalTimeout)
             deadline.start()
+            deadline.until(self._limit(call, model), TotalTimeout)
             exchange = await self._dispatched(call, model, ending)
         except GatewayError as error:
             ending.fail(error, *call.counted)

@@ -23,6 +23,7 @@ class RetryBudget:
         self._floor = min_per_second * WINDOW
         self._clock = clock
         self._seconds: deque[tuple[int, list[int]]] = deque()
+        self._second = -1
         self._calls = 0
         self._retries = 0
 
@@ -43,11 +44,12 @@ class RetryBudget:
     def _current(self) -> list[int]:
         """Calls and retries of this second, after forgetting those that left the window."""
         second = int(self._clock.monotonic())
-        while self._seconds and self._seconds[0][0] <= second - WINDOW:
-            _, (calls, retries) = self._seconds.popleft()
-            self._calls -= calls
-            self._retries -= retries
-        if not self._seconds or self._seconds[-1][0] != second:
+        if second != self._second:
+            self._second = second
+            while self._seconds and self._seconds[0][0] <= second - WINDOW:
+                _, (calls, retries) = self._seconds.popleft()
+                self._calls -= calls
+                self._retries -= retries
             self._seconds.append((second, [0, 0]))
         return self._seconds[-1][1]
 

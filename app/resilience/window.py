@@ -35,13 +35,17 @@ class SlidingWindow:
         """Count a call; times must not go back."""
         oldest_kept = now - self._age
         marks = self._marks
-        while marks and (marks[0].at < oldest_kept or len(marks) >= self._size):
+        room = self._size - len(marks)
+        while marks and (room <= 0 or marks[0].at < oldest_kept):
             gone = marks.popleft()
             gone.kept = False
-            self.failures -= gone.failed
+            room += 1
+            if gone.failed:
+                self.failures -= 1
         mark = Mark(now, failed)
         marks.append(mark)
-        self.failures += failed
+        if failed:
+            self.failures += 1
         return mark
 
     def fail(self, mark: Mark, now: float) -> None:
