@@ -48,7 +48,7 @@ class Gate(Protocol):
 
 
 class Lease:
-    """What a call holds. Settled exactly once, last taken first, and always to the end."""
+    """What a call holds. Settled exactly once, gates before guards, last taken first, and always to the end."""
 
     __slots__ = ("_permits", "_releases", "settled")
 
@@ -64,10 +64,9 @@ class Lease:
 
     def enter(self, call: Call, gates: Iterable[Gate]) -> None:
         """Pass the gates in order; the caller settles what was taken when one refuses."""
+        permits = self._permits
         for gate in gates:
-            permit = gate.admit(call)
-            self._permits.append(permit)
-            self._releases.append(permit)
+            permits.append(gate.admit(call))
 
     def answered(self) -> None:
         """Tell the gates passed that the endpoint began to answer."""
@@ -79,12 +78,13 @@ class Lease:
         if self.settled:
             return
         self.settled = True
-        while self._releases:
-            release = self._releases.pop()
+        held: list[Release] = [*self._releases, *self._permits]
+        for release in reversed(held):
             try:
                 release(settlement)
             except Exception:
                 logger.exception("a release failed")
 
     def __repr__(self) -> str:
-        return f"<Lease held={len(self._releases)} settled={self.settled}>"
+        held = 0 if self.settled else len(self._releases) + len(self._permits)
+        return f"<Lease held={held} settled={self.settled}>"

@@ -96,7 +96,8 @@ class Sender:
         try:
             reply = await self._transport.send(outbound, endpoint.spec, timeouts.connect)
             reception = Reception(call, endpoint, reply, deadline, self._clock)
-            await reception.refuse()
+            if reply.status != 200:
+                await reception.refuse()
             if call.streams:
                 return await reception.stream(timeouts.idle)
             if asking.assembled:

@@ -57,13 +57,11 @@ class Reception:
         self._reply.body.close()
 
     async def refuse(self) -> None:
-        """Raises what any other status than 200 means.
+        """Raises what the status means, which is any other than 200.
 
         A stream's 200 is no progress: the server says so before the engine has heard of the call.
         """
         reply = self._reply
-        if reply.status == 200:
-            return
         self._endpoint.progressed_at = self._clock.monotonic()
         raw = await _read_all(reply.body, ERROR_BODY)
         error = classify_head(reply.status, reply.headers, raw)

@@ -132,7 +132,8 @@ class Deadline:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.verdict()
+        if self._over is not None:
+            self.verdict()
         self._task = None
 
     def __enter__(self) -> Self:

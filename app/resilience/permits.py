@@ -28,7 +28,8 @@ class ClosedPermit:
 
     def __call__(self, settlement: Settlement) -> None:
         if settlement.outcome is Outcome.SUCCESS:
-            self.answered()
+            if self._mark is None:
+                self.answered()
         elif settlement.outcome is Outcome.FAILURE and self._epoch == self._breaker.epoch:
             self._breaker.failed(settlement.reason, self._mark)
 

@@ -106,7 +106,7 @@ class Census:
 
     def serve(self, endpoint: str, at_most: int | None = None) -> None:
         """Offer an endpoint's room to those who wait for it: its models in turn, higher priorities first."""
-        crowded = [pool for pool in self._pools_of.get(endpoint, ()) if pool.queued]
+        crowded = [pool for pool in self._pools_of.get(endpoint, ()) if pool.room]
         if len(crowded) > 1:
             crowded.sort(key=_turn)
         for pool in crowded:

@@ -69,7 +69,7 @@ class LiveEndpoint:
         self._clock = clock
         self.tell = partial(on_change, self)
         """Says a word to whoever listens."""
-        hears = self.standing.busy.answered, lambda: on_free(self), self._breaker_changed
+        hears = self.standing.busy.answered, partial(on_free, self), self._breaker_changed
         self._gates = Gates(spec.name, resilience, clock, self.conduct, *hears)
         self.bulkhead = self._gates.bulkhead
         self.breaker, self.gates = self._gates.breaker, self._gates.in_order
