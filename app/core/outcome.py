@@ -14,11 +14,17 @@ UsageSource = Literal["upstream", "counted", "estimated"]
 
 
 class Outcome(Enum):
-    """Who an ending speaks about: the endpoint (success, failure) or nobody (ignored)."""
+    """Who an ending speaks about: the endpoint (success, failure) or nobody (ignored).
+
+    `word` is the value, read at the price of an attribute.
+    """
 
     SUCCESS = "success"
     FAILURE = "failure"
     IGNORED = "ignored"
+
+    def __init__(self, word: str) -> None:
+        self.word = word
 
 
 class Usage(Struct, frozen=True, gc=False):

@@ -26,7 +26,7 @@ class DecisionLog:
         self._keep(call, "rejected", error.status, error.code, error.message, None)
 
     def settled(self, call: Call, settlement: Settlement) -> None:
-        self._keep(call, settlement.outcome.value, settlement.status, settlement.error_code, None, settlement)
+        self._keep(call, settlement.outcome.word, settlement.status, settlement.error_code, None, settlement)
 
     def explain(self, call_id: str) -> dict[str, Any] | None:
         """Where the call went and why, as far as it is remembered; times in seconds."""

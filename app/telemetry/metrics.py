@@ -30,7 +30,6 @@ _SHED = frozenset(get_args(Shed))
 _CHANGES = frozenset((
     "up", "down", "draining", "asleep", "awake", "stuck", "paused", "ejected", "readmitted",
 ))  # fmt: skip
-_OUTCOMES = {outcome: outcome.value for outcome in Outcome}
 
 
 class CallMetrics:
@@ -70,7 +69,7 @@ class CallMetrics:
 
     def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
         reason = settlement.reason or "none"
-        self.attempts[endpoint.name, _OUTCOMES[settlement.outcome], reason] += 1
+        self.attempts[endpoint.name, settlement.outcome.word, reason] += 1
         if settlement.suspect:
             self._suspect(endpoint.name)
         broken = settlement.error_code is not None and settlement.status != 499
@@ -81,33 +80,29 @@ class CallMetrics:
         self.resumes[self._model(call), outcome] += 1
 
     def settled(self, call: Call, settlement: Settlement) -> None:
-        surface, model, endpoint = call.surface.name, self._model(call), call.endpoint or "none"
+        surface, model = call.surface.name, self._model(call)
         outcome, usage = settlement.outcome, settlement.usage
-        self.requests[surface, model, _OUTCOMES[outcome], str(settlement.status)] += 1
+        self.requests[surface, model, outcome.word, str(settlement.status)] += 1
         self.duration[surface, model].observe(settlement.elapsed)
         self.queue_wait[model,].observe(call.queue_wait)
         reason = settlement.reason
         if reason is not None and reason in _SHED and not call.attempts:
             self.rejections[reason,] += 1
-        first = settlement.first_byte
-        if first is not None and call.streams:
-            self.first_token[model, endpoint].observe(first)
-            if usage.completion > 1 and outcome is Outcome.SUCCESS:
-                self.output_token[model, endpoint].observe(
-                    (settlement.elapsed - first) / (usage.completion - 1)
-                )
-        wasted = 0 if outcome is Outcome.SUCCESS else usage.completion
-        if not settlement.billed:
-            wasted += sum(attempt.wasted for attempt in call.attempts[-1:])
-        if len(call.attempts) > 1:
-            wasted += self._count_retries(call)
-        if usage.total or wasted:
+        if call.streams and settlement.first_byte is not None:
+            self._time(call, settlement, settlement.first_byte)
+        wasted = 0
+        if outcome is not Outcome.SUCCESS or not settlement.billed or len(call.attempts) > 1:
+            wasted = self._count_retries(call) + _wasted(call, settlement)
+        if usage.prompt + usage.completion or wasted:
             tokens = self.tokens[model, self._tenant(call.key.tenant.name) if self._tenant else ""]
             tokens[0] += usage.prompt
             tokens[1] += usage.completion
-            tokens[2] += usage.cached
-            tokens[3] += usage.reasoning
-            tokens[4] += wasted
+            if usage.cached:
+                tokens[2] += usage.cached
+            if usage.reasoning:
+                tokens[3] += usage.reasoning
+            if wasted:
+                tokens[4] += wasted
 
     def turned_away(self, error: GatewayError) -> None:
         """A request that the server refused before anybody knew what it was."""
@@ -132,6 +127,14 @@ class CallMetrics:
             )
         self.suspect_usage[endpoint,] += 1
 
+    def _time(self, call: Call, settlement: Settlement, first: float) -> None:
+        """How fast a stream was, whose first event came after so many seconds."""
+        series = self._model(call), call.endpoint or "none"
+        self.first_token[series].observe(first)
+        completion = settlement.usage.completion
+        if completion > 1 and settlement.outcome is Outcome.SUCCESS:
+            self.output_token[series].observe((settlement.elapsed - first) / (completion - 1))
+
     def _count_retries(self, call: Call) -> int:
         """Tokens that the attempts before the last one took for nothing."""
         wasted = 0
@@ -145,3 +148,9 @@ class CallMetrics:
         if not model or (self._known is not None and model not in self._known()):
             return OTHER
         return model
+
+
+def _wasted(call: Call, settlement: Settlement) -> int:
+    """Tokens that the last attempt took for nothing."""
+    wasted = 0 if settlement.outcome is Outcome.SUCCESS else settlement.usage.completion
+    return wasted if settlement.billed else wasted + sum(each.wasted for each in call.attempts[-1:])

@@ -93,4 +93,4 @@ class Answers:
 
 
 def _bucket(tokens: int) -> int:
-    return min(bisect_left(_EDGES, tokens), _LAST)
+    return bisect_left(_EDGES, tokens, 0, _LAST)

@@ -62,8 +62,8 @@ class Entries:
             call.client_request_id,
             key.tenant.id,
             key.id,
-            _clean(model, 500) or "",
-            _clean(call.served_model, 200),
+            _clean(model, 500),
+            call.served_model and _clean(call.served_model, 200),
             call.endpoint,
             call.surface.name,
             state,
@@ -74,9 +74,9 @@ class Entries:
             usage.reasoning,
             wasted,
             self._pricing.cost(model, usage),
-            _clean(end.finish, 32),
+            end.finish and _clean(end.finish, 32),
             end.status,
-            _clean(end.error_code, 64),
+            end.error_code and _clean(end.error_code, 64),
             call.started_at,
             end.first_byte,
             end.elapsed,
@@ -89,7 +89,9 @@ class Entries:
 class _Unknown:
     """The end of a call that has none yet."""
 
-    finish = status = error_code = first_byte = elapsed = None
+    finish: str | None = None
+    error_code: str | None = None
+    status = first_byte = elapsed = None
 
 
 _UNKNOWN = _Unknown()
@@ -105,8 +107,8 @@ def _within(tokens: int) -> int:
     return min(max(tokens, 0), _MOST)
 
 
-def _clean(word: str | None, longest: int) -> str | None:
-    if word is None or (len(word) <= longest and word.isprintable()):
+def _clean(word: str, longest: int) -> str:
+    if len(word) <= longest and word.isprintable():
         return word
     return "".join(letter for letter in word if letter.isprintable())[:longest]
 
@@ -114,5 +116,6 @@ def _clean(word: str | None, longest: int) -> str | None:
 def _wasted(call: Call, settlement: Settlement) -> int:
     """Tokens that reached nobody who wanted them: of attempts that did not end well."""
     wasted = 0 if settlement.outcome is Outcome.SUCCESS else settlement.usage.completion
-    unpaid = call.attempts[:-1] if settlement.billed else call.attempts
-    return wasted + sum([attempt.wasted for attempt in unpaid])
+    for attempt in call.attempts[:-1] if settlement.billed else call.attempts:
+        wasted += attempt.wasted
+    return wasted

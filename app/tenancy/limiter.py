@@ -91,8 +91,11 @@ class Limiter:
             raise refusal(rules, grant.decisions)
 
         def release(settlement: Settlement) -> None:
-            self._counters.settle(grant, settlement.usage.total if settlement.billed else 0)
-            self._learn(call, settlement)
+            usage = settlement.usage
+            self._counters.settle(grant, usage.prompt + usage.completion if settlement.billed else 0)
+            if usage.completion and settlement.outcome is Outcome.SUCCESS:
+                choice = -(-usage.completion // call.choices)
+                self._answers.learn(call.key.tenant.id, call.target, choice)
 
         return release
 
@@ -168,11 +171,6 @@ class Limiter:
             return limit
         expected = self._answers.expected(call.key.tenant.id, call.target) * call.choices
         return expected if limit is None or expected < limit else limit
-
-    def _learn(self, call: Call, settlement: Settlement) -> None:
-        completion = settlement.usage.completion
-        if completion and settlement.outcome is Outcome.SUCCESS:
-            self._answers.learn(call.key.tenant.id, call.target, -(-completion // call.choices))
 
 
 def _nothing(settlement: Settlement) -> None:
