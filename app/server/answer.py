@@ -134,28 +134,28 @@ class Answer:
             self._continue(piece, last=False)
 
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        lines, values = [STATUS_LINE[status]], [b""]
-        for name, value in (*self._default_headers, *headers):
-            if name == b"content-length":
-                self._expected = int(value)
-                self.chunked = False
-            elif name == b"connection" and b"close" in value.lower():
-                self.keep_alive = False
-                continue
-            lines += (name, b": ", value, b"\r\n")
-            values.append(value)
+        pairs = [*self._default_headers, *headers]
+        named = dict(pairs)
+        if b"connection" in named:
+            closing = [pair for pair in pairs if pair[0] == b"connection" and b"close" in pair[1].lower()]
+            self.keep_alive = self.keep_alive and not closing
+            pairs = [pair for pair in pairs if pair not in closing]
+        length = named.get(b"content-length")
+        if length is not None:
+            self._expected = int(length)
+            self.chunked = False
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+            pairs.append((b"connection", b"close"))
         if self.chunked is None and self.scope["method"] != "HEAD" and status not in BODILESS:
             self.chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        together = b"".join(values)
-        if b"\n" in together or b"\r" in together:
+            pairs.append((b"transfer-encoding", b"chunked"))
+        head = STATUS_LINE[status] + b"\r\n".join([*map(b": ".join, pairs), b"", b""])
+        lines = len(pairs) + 2
+        if head.count(b"\n") != lines or head.count(b"\r") != lines:
             raise RuntimeError("a line break inside of a header")
-        lines.append(b"\r\n")
         self.response_started = True
         self.expects_continue = False
-        self._head = b"".join(lines)
+        self._head = head
 
     def _continue(self, body: bytes, *, last: bool) -> None:
         if self.scope["method"] == "HEAD":
