@@ -175,7 +175,7 @@ class Relay:
             raw += UNBUFFERED
         if call.decisions:
             headers = {**headers, **ratelimit_headers(call.decisions)}
-        raw += [(name.encode(), value.encode()) for name, value in headers.items()]
+        raw += zip(map(str.encode, headers), map(str.encode, headers.values()), strict=True)
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def _chunk(self, chunk: bytes, *, last: bool = False) -> None:
