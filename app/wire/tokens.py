@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from app.core.measure import Measure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from app.core.surface import Surface
 
@@ -34,39 +34,41 @@ def measure(surface: Surface, body: Mapping[str, Any]) -> Measure:
     """The tokenizer's surfaces need no engine and measure nothing."""
     if surface.dialect == "tokenize":
         return Measure()
-    return measure_values([body.get(name) for name in surface.prompt])
+    return measure_values(map(body.get, surface.prompt))
 
 
-def measure_values(values: list[Any]) -> Measure:
+def measure_values(values: Iterable[Any]) -> Measure:
     """All text in the values, keys included, since templates and schemas are rendered with them.
 
     Values are as JSON decodes: no subclasses.
     """
-    text = ids = media = 0
-    todo: list[Any] = [tuple(values)]
-    while todo:
-        value = todo.pop()
-        if type(value) is dict:
+    ids = media = 0
+    texts: list[str] = []
+    found = list(values)  # grows while it is walked
+    for value in found:
+        kind = type(value)
+        if kind is str:
+            if value.startswith("data:") and ";base64," in value[:256]:
+                media += 1
+            else:
+                texts.append(value)
+        elif kind is dict:
             part = value.get("type")
             if type(part) is str and part in _MEDIA:
                 media += 1
-                continue
-            text += _size("".join(value))
-            value = value.values()
-        elif type(value) is list and value and type(value[0]) is int:
-            ids += len(value)
-            continue
-        for each in value:
-            kind = type(each)
-            if kind is str:
-                if each.startswith("data:") and ";base64," in each[:256]:
-                    media += 1
-                else:
-                    text += _size(each)
-            elif kind is dict or kind is list:
-                todo.append(each)
-    return Measure(text, ids, media)
+            else:
+                texts += value
+                found += value.values()
+        elif kind is list and value:
+            if type(value[0]) is int:
+                ids += len(value)
+            else:
+                found += value
+    return Measure(_size(texts), ids, media)
 
 
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+def _size(texts: list[str]) -> int:
+    """In bytes; ASCII, which most texts are, has as many as characters."""
+    if all(map(str.isascii, texts)):
+        return sum(map(len, texts))
+    return sum(len(text.encode()) for text in texts)
