@@ -75,11 +75,11 @@ def usage_of(dialect: Dialect, usage: object) -> Reading:
         return Reading(None, suspect=False)
     if not isinstance(usage, dict):
         return Reading(None, suspect=True)
-    if usage.keys().isdisjoint(_PARTS):
-        plain = _plain(usage)
-        if plain is not None:
-            return plain
     shape = _SHAPES[dialect]
+    if shape is _OPENAI or usage.keys().isdisjoint(_PARTS):
+        stated = _stated(usage)
+        if stated is not None:
+            return Reading(stated, suspect=False)
     required, *apart = shape.prompt
     parts = [_count(usage.get(required)), *(_count(usage.get(key), absent=0) for key in apart)]
     completion = _count(usage.get(shape.completion), absent=0 if dialect == "pooling" else None)
@@ -94,11 +94,17 @@ def usage_of(dialect: Dialect, usage: object) -> Reading:
     )
 
 
-def _plain(usage: dict[str, Any]) -> Reading | None:
-    """The usage of most answers: two counts and no details; None for any other."""
+def _stated(usage: dict[str, Any]) -> Usage | None:
+    """The usage of most answers: OpenAI's, both counts and nothing odd about them; None for any other."""
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if type(prompt) is int and type(completion) is int and 0 <= prompt <= MAX_COUNT >= completion >= 0:
-        return Reading(Usage(prompt, completion), suspect=False)
+    if type(prompt) is not int or type(completion) is not int:
+        return None
+    cached = 0 if usage.get("prompt_tokens_details") is None else _at(usage, _OPENAI.cached)
+    reasoning = 0 if usage.get("completion_tokens_details") is None else _at(usage, _OPENAI.reasoning)
+    if cached is None or reasoning is None:
+        return None
+    if cached <= prompt <= MAX_COUNT >= completion >= reasoning:
+        return Usage(prompt, completion, cached, reasoning)
     return None
 
 
