@@ -13,15 +13,13 @@ from app.core.errors import HeadersTooLarge, InvalidRequest, RequestTooLarge
 if TYPE_CHECKING:
     from app.server.options import ServerOptions
 
-_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"host"))
-
 
 def judge_head(
     version: str, url: bytes, headers: list[tuple[bytes, bytes]], received: int, limits: ServerOptions
-) -> None:
-    """Raises a GatewayError on what no request of ours may hold.
+) -> dict[bytes, bytes]:
+    """The headers by name, of repeated ones the last. Raises a GatewayError on what no request of ours may hold.
 
-    `received` bytes came while the head was read; its exact size is only counted where they are too many.
+    The parser lets no second content-length pass. `received` bytes came while the head was read; its exact size is only counted where they are too many.
     """
     if len(headers) > limits.max_headers:
         raise HeadersTooLarge
@@ -29,18 +27,16 @@ def judge_head(
         raise HeadersTooLarge
     if version not in ("1.1", "1.0"):
         raise InvalidRequest("Speak HTTP/1.1.")
-    hosts = 0
-    for name, value in headers:
-        if name in _FRAMING:
-            if name == b"host":
-                hosts += 1
-            elif name == b"content-length":
-                if int(value) > limits.max_body:
-                    raise RequestTooLarge
-            elif value.lower() != b"chunked" or version == "1.0":
-                raise InvalidRequest("This transfer-encoding is not supported.")
-    if hosts > 1:
+    named = dict(headers)
+    if int(named.get(b"content-length", 0)) > limits.max_body:
+        raise RequestTooLarge
+    if b"transfer-encoding" in named:
+        codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+        if version == "1.0" or codings != [b"chunked"]:
+            raise InvalidRequest("This transfer-encoding is not supported.")
+    if len(named) < len(headers) and [name for name, _ in headers].count(b"host") > 1:
         raise InvalidRequest("Send one Host header.")
+    return named
 
 
 def head_size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:

@@ -93,28 +93,25 @@ class LimitedProtocol(HttpToolsProtocol):
                 self.refuse(HeadersTooLarge())
 
     def on_message_begin(self) -> None:
-        if self.serving:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
             self._finish()
             raise InvalidRequest
         self.receiving = "head"
         self.url = b""
         self.headers = []
-        self.expect_100_continue = False
         self._body_bytes = 0
-        if self.cycle is not None:
+        if cycle is not None:
             self.deadline = self.loop.time() + self.limits.header_timeout
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Whatever comes after the head is a trailer, which counts for nothing."""
         if self.receiving == "head":
-            name = name.lower()
-            if name == b"expect":
-                self.expect_100_continue = value.lower() == b"100-continue"
-            self.headers.append((name, value))
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         version = self.parser.get_http_version()
-        judge_head(version, self.url, self.headers, self._head_bytes, self.limits)
+        named = judge_head(version, self.url, self.headers, self._head_bytes, self.limits)
         if self.parser.should_upgrade():
             return
         scope = self._scope(version)
@@ -125,7 +122,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.server_state.default_headers,
             self.on_response_complete,
             keep_alive=version == "1.1" and self.parser.should_keep_alive() and not self.lifecycle.leaving,
-            expects_continue=self.expect_100_continue,
+            expects_continue=b"expect" in named and named[b"expect"].lower() == b"100-continue",
         )
         self.cycle = answer
         self.connection = Connection(self.client, answer)

@@ -16,6 +16,7 @@ LIMITS = ServerOptions(max_body=100, max_header=1000, max_headers=3)
         ("1.1", [(b"a", b"b" * 1000)], HeadersTooLarge),
         ("1.1", [(b"content-length", b"101")], RequestTooLarge),
         ("1.1", [(b"transfer-encoding", b"gzip, chunked")], InvalidRequest),
+        ("1.1", [(b"transfer-encoding", b"gzip"), (b"transfer-encoding", b"chunked")], InvalidRequest),
         ("1.0", [(b"transfer-encoding", b"chunked")], InvalidRequest),
         ("1.1", [(b"host", b"a"), (b"host", b"a")], InvalidRequest),
         ("0.9", [], InvalidRequest),
