@@ -85,7 +85,7 @@ class Relay:
         self._asked = model.name
         self._resumes = model.resume
         self._inflight.opened(call, self._stop)
-        self._watch.start(lambda: self._stop(CallerGone()))
+        self._watch.on_hang_up(lambda: self._stop(CallerGone()))
         try:
             await self._answer(gateway, model)
         except asyncio.CancelledError:
@@ -104,7 +104,7 @@ class Relay:
             logger.exception("a bug while serving call %s", call.id)
             await self._fail(GatewayError())
         finally:
-            self._watch.stop()
+            self._watch.on_hang_up(None)
             if self._opening is not None:
                 self._opening.cancel()
             self._inflight.closed(call)
@@ -147,7 +147,7 @@ class Relay:
         if not self._started:
             await self.refuse(error)
             return
-        self._watch.close_after()
+        self._watch.close()
         await self._chunk(error_event(error), last=True)
 
     def _stop(self, error: GatewayError) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 
 class Watch(Protocol):
-    def start(self, hung_up: Callable[[], None]) -> None: ...
+    """Our server's connection is one: it calls back at once, and costs nothing while the caller stays."""
 
-    def stop(self) -> None: ...
+    def on_hang_up(self, callback: Callable[[], None] | None) -> None:
+        """Call back when the caller leaves; None ends the watch."""
+        ...
 
-    def close_after(self) -> None:
+    def close(self) -> None:
         """Close the connection once this response is complete."""
         ...
 
@@ -32,30 +34,6 @@ class Watch(Protocol):
         ...
 
 
-class ConnectionWatch:
-    """Our server calls back at once; costs nothing while the caller stays."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def start(self, hung_up: Callable[[], None]) -> None:
-        self._connection.on_hang_up(hung_up)
-
-    def stop(self) -> None:
-        self._connection.on_hang_up(None)
-
-    def close_after(self) -> None:
-        self._connection.close()
-
-    def drop(self) -> None:
-        self._connection.drop()
-
-    @property
-    def straight(self) -> Straight:
-        answer: Straight = self._connection.answer
-        return answer
-
-
 class ReceiveWatch:
     """A task that waits for the disconnect message, for servers without the extension."""
 
@@ -63,19 +41,18 @@ class ReceiveWatch:
         self._receive = receive
         self._task: asyncio.Task[None] | None = None
 
-    def start(self, hung_up: Callable[[], None]) -> None:
-        self._task = asyncio.ensure_future(self._wait(hung_up))
+    def on_hang_up(self, callback: Callable[[], None] | None) -> None:
+        if callback is not None:
+            self._task = asyncio.ensure_future(self._wait(callback))
+        elif self._task is not None:
+            self._task.cancel()
 
     async def _wait(self, hung_up: Callable[[], None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
         hung_up()
 
-    def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    def close_after(self) -> None:
+    def close(self) -> None:
         """Nothing to do: the server decides."""
 
     def drop(self) -> None:
@@ -87,5 +64,5 @@ class ReceiveWatch:
 
 
 def watch_for(scope: Scope, receive: Receive) -> Watch:
-    connection = scope.get("extensions", {}).get("sluice")
-    return ReceiveWatch(receive) if connection is None else ConnectionWatch(connection)
+    connection: Watch | None = scope.get("extensions", {}).get("sluice")
+    return ReceiveWatch(receive) if connection is None else connection

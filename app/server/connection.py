@@ -28,14 +28,14 @@ class Answer(Protocol):
 class Connection:
     """One per request, as `scope["extensions"]["sluice"]`. `peer` is the socket's, whatever headers say.
 
-    A piece of a body that has begun may go straight to `answer` when that is ready for it.
+    A piece of a body that has begun may go to `straight` when that is ready for it.
     """
 
-    __slots__ = ("_callback", "answer", "peer")
+    __slots__ = ("_callback", "peer", "straight")
 
     def __init__(self, peer: tuple[str, int] | None, answer: Answer) -> None:
         self.peer = peer
-        self.answer = answer
+        self.straight = answer
         self._callback: Callable[[], None] | None = None
 
     def on_hang_up(self, callback: Callable[[], None] | None) -> None:
@@ -44,17 +44,17 @@ class Connection:
         At once if it has left already. A half-closed connection counts as left. None takes it back.
         """
         self._callback = callback
-        if self.answer.disconnected:
+        if self.straight.disconnected:
             self.hang_up()
 
     def close(self) -> None:
         """Close the connection once this response is complete."""
-        self.answer.keep_alive = False
+        self.straight.keep_alive = False
 
     def drop(self) -> None:
         """Close it now, unfinished: a peer that takes nothing is treated like one that has left."""
         self._callback = None
-        self.answer.drop()
+        self.straight.drop()
 
     def hang_up(self) -> None:
         """The caller is gone; said by the protocol."""

@@ -57,7 +57,7 @@ class Table:
 class Connection:
     """Our server's extension, as far as the relay uses it."""
 
-    answer = None
+    straight = None
 
     def __init__(self) -> None:
         self.callback = None
