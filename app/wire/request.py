@@ -12,7 +12,7 @@ from app.core.errors import InvalidRequest, ModelNotFound
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from app.core.surface import Surface
+    from app.core.surface import Dialect, Surface
 
 UsageWanted = Literal["none", "final", "continuous"]
 
@@ -88,19 +88,20 @@ def read(surface: Surface, body: Mapping[str, Any], policy: Policy) -> Params:
         for name in policy.refuse:
             if body.get(name) is not None:
                 raise InvalidRequest(f"This gateway does not accept the field '{name}'.", param=name)
-    if body.get("messages") is not None and not isinstance(body["messages"], list):
+    messages = body.get("messages")
+    if messages is not None and not isinstance(messages, list):
         raise InvalidRequest("'messages' must be an array.", param="messages")
-    stream = surface.streams and _flag(body, "stream")
+    stream = surface.streams and "stream" in body and _flag(body, "stream")
     include, continuous = _stream_options(body) if stream and surface.options else (False, False)
     counts_choices = surface.dialect in {"chat", "completions"}
-    if counts_choices:
+    if counts_choices and "best_of" in body:
         _choices(body, "best_of", policy.max_n)
     return Params(
         model=_model(body),
         stream=stream,
-        n=_choices(body, "n", policy.max_n) if counts_choices else 1,
+        n=_choices(body, "n", policy.max_n) if counts_choices and "n" in body else 1,
         prompts=_prompts(body) if surface.dialect == "completions" else 1,
-        max_tokens=_token_limit(body, _TOKEN_LIMITS.get(surface.dialect, ())),
+        max_tokens=_token_limit(body, surface.dialect),
         include_usage=include,
         continuous=include and continuous,
     )
@@ -146,16 +147,17 @@ def _choices(body: Mapping[str, Any], name: str, limit: int) -> int:
     return value
 
 
-def _token_limit(body: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    limits = []
-    for name in names:
+def _token_limit(body: Mapping[str, Any], dialect: Dialect) -> int | None:
+    limit = None
+    for name in _TOKEN_LIMITS.get(dialect, ()):
         value = body.get(name)
         if value is None:
             continue
         if type(value) is not int or not 0 <= value <= _MAX_TOKENS:
             raise InvalidRequest(f"'{name}' must be an integer from 0 to {_MAX_TOKENS}.", param=name)
-        limits.append(value)
-    return limits[0] if limits else None
+        if limit is None:
+            limit = value
+    return limit
 
 
 def _prompts(body: Mapping[str, Any]) -> int:
