@@ -12,11 +12,12 @@ _FRAMED = ("POST", "PUT", "PATCH")
 
 def encode_head(outbound: Outbound, authority: str) -> bytes:
     """Raises ValueError when a part of the head holds a line break or is not Latin-1."""
-    lines = [f"{outbound.method} {outbound.path} HTTP/1.1", f"host: {authority}"]
-    lines += [f"{name}: {value}" for name, value in outbound.headers]
-    if outbound.body or outbound.method in _FRAMED:
-        lines.append(f"content-length: {len(outbound.body)}")
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
+    method, body = outbound.method, outbound.body
+    lines = [f"{method} {outbound.path} HTTP/1.1", f"host: {authority}", *map(": ".join, outbound.headers)]
+    if body or method in _FRAMED:
+        lines.append(f"content-length: {len(body)}")
+    head = "\r\n".join([*lines, "", ""])
+    breaks = len(lines) + 1
+    if head.count("\n") != breaks or head.count("\r") != breaks:
         raise ValueError("a header holds a line break")
-    return f"{head}\r\n\r\n".encode("latin-1")
+    return head.encode("latin-1")
