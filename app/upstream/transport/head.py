@@ -23,7 +23,8 @@ def judge(status: int, headers: Mapping[str, str], options: TransportOptions) ->
     """
     if not 200 <= status <= 599:
         raise BadUpstream("The endpoint answered with an impossible status.")
-    if headers.get("content-encoding", "identity").lower() != "identity":
+    encoding = headers.get("content-encoding")
+    if encoding is not None and encoding.lower() != "identity":
         raise BadUpstream("The endpoint compressed its answer although it was told not to.")
     length = headers.get("content-length")
     coding = headers.get("transfer-encoding")
