@@ -37,7 +37,8 @@ class Ratio:
             return
         lowest, highest = _RATIOS
         seen = min(max(measured.text / tokens, lowest), highest)
-        self._learnt[model] = self.of(model) + (seen - self.of(model)) * self._weight
+        known = self.of(model)
+        self._learnt[model] = known + (seen - known) * self._weight
 
     def __repr__(self) -> str:
         return f"<Ratio {self._learnt}>"
@@ -64,7 +65,8 @@ class PerMedia:
             return
         least, most = _PER_MEDIA
         seen = min(max((prompt_tokens - words) / measured.media, least), most)
-        self._learnt[model] = self.of(model) + (seen - self.of(model)) * self._weight
+        known = self.of(model)
+        self._learnt[model] = known + (seen - known) * self._weight
 
     def __repr__(self) -> str:
         return f"<PerMedia {self._learnt}>"
@@ -84,5 +86,7 @@ class Prompts:
         """Only an engine's own count teaches."""
         prompt = settlement.usage.prompt
         if prompt > 0 and settlement.usage_source == "upstream":
-            self.ratio.learn(call.target, call.measure, prompt)
-            self.per_media.learn(call.target, call.measure, prompt, self.ratio.of(call.target))
+            model, measured = call.target, call.measure
+            self.ratio.learn(model, measured, prompt)
+            if measured.media:
+                self.per_media.learn(model, measured, prompt, self.ratio.of(model))
