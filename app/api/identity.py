@@ -20,7 +20,7 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 def new_call_id() -> str:
     """Unique, not to be guessed, and in the order of time: so the ledger's index grows at its end."""
-    return "call-" + (time.time_ns() // 1_000_000).to_bytes(6, "big").hex() + os.urandom(9).hex()
+    return f"call-{time.time_ns() // 1_000_000:012x}{os.urandom(9).hex()}"
 
 
 def client_request_id(headers: Mapping[str, str]) -> str | None:

@@ -29,9 +29,10 @@ def headers_of(scope: Scope, wanted: Mapping[bytes, str] = WANTED) -> dict[str, 
 
 def check_media_type(headers: Mapping[str, str]) -> None:
     """JSON in any spelling, never compressed. Raises UnsupportedMediaType."""
-    media, _, _ = headers.get("content-type", "").partition(";")
-    plain = headers.get("content-encoding", "identity") == "identity"
-    if media.strip().lower() != "application/json" or not plain:
+    media = headers.get("content-type", "")
+    if media != "application/json" and media.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType
+    if headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedMediaType
 
 
@@ -56,10 +57,10 @@ async def read_body(
         part: bytes = message.get("body", b"")
         parts.append(part)
         size += len(part)
-        if size > limit:
-            raise RequestTooLarge
         if size > announced:
+            if size > limit:
+                raise RequestTooLarge
             hold(size - announced)
             announced = size
         more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
