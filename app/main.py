@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import FastAPI
 from prometheus_fastapi_instrumentator import Instrumentator
@@ -18,6 +18,8 @@ from app.server.allow import allowing
 from app.wiring.operators import operate
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from starlette.types import Message, Receive, Scope, Send
 
     from app.api.inference import Inference
@@ -30,15 +32,14 @@ class DataApp(FastAPI):
 
     inference: Inference
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         if (
             scope["type"] == "http"
             and scope["method"] == "POST"
             and scope["raw_path"] in self.inference.paths
         ):
-            await self.inference(scope, receive, send)
-        else:
-            await super().__call__(scope, receive, _identified(scope, send))
+            return self.inference(scope, receive, send)
+        return super().__call__(scope, receive, _identified(scope, send))
 
 
 def _identified(scope: Scope, send: Send) -> Send:

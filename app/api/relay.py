@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from app.api.opening import Opening
 from app.api.watch import watch_for
@@ -14,7 +14,7 @@ from app.tenancy.headers import ratelimit_headers
 from app.wire.errors import error_event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -87,7 +87,13 @@ class Relay:
         self._inflight.opened(call, self._stop)
         self._watch.on_hang_up(lambda: self._stop(CallerGone()))
         try:
-            await self._answer(gateway, model)
+            if call.streams:
+                self._opening = self._open()
+            reply = await gateway.serve(call, model)
+            try:
+                await self._relay(reply, self._answered())
+            finally:
+                reply.body.close()
         except asyncio.CancelledError:
             if call.stopped is None:
                 if self._task is None or self._task.cancelling():
@@ -108,19 +114,6 @@ class Relay:
             if self._opening is not None:
                 self._opening.cancel()
             self._inflight.closed(call)
-
-    async def _answer(self, gateway: Gateway, model: Model) -> None:
-        if self._call.streams:
-            edge, call = self._edge, self._call
-            self._opening = Opening(
-                self._send_early, edge.commit_after, edge.ping, lambda: call.dispatched_at, self._clock
-            )
-        reply = await gateway.serve(self._call, model)
-        headers = self._answered()
-        try:
-            await self._relay(reply, headers)
-        finally:
-            reply.body.close()
 
     async def _relay(self, reply: Served, headers: dict[str, str]) -> None:
         chunk = await reply.body.read()
@@ -161,13 +154,19 @@ class Relay:
             await self._start(200, EVENT_STREAM)
         await self._chunk(comment)
 
+    def _open(self) -> Opening:
+        edge, call = self._edge, self._call
+        return Opening(
+            self._send_early, edge.commit_after, edge.ping, lambda: call.dispatched_at, self._clock
+        )
+
     def _pause(self) -> Opening:
         """Comments again, while the answer is looked for elsewhere."""
         edge, call = self._edge, self._call
         self._opening = Opening(self._send_early, edge.ping, edge.ping, lambda: call.arrived, self._clock)
         return self._opening
 
-    async def _start(self, status: int, headers: Mapping[str, str]) -> None:
+    def _start(self, status: int, headers: Mapping[str, str]) -> Awaitable[None]:
         self._started = True
         call = self._call
         raw = [(b"x-request-id", (call.client_request_id or call.id).encode()), NOSNIFF]
@@ -176,12 +175,11 @@ class Relay:
         if call.decisions:
             headers = {**headers, **ratelimit_headers(call.decisions)}
         raw += zip(map(str.encode, headers), map(str.encode, headers.values()), strict=True)
-        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+        return self._send({"type": "http.response.start", "status": status, "headers": raw})
 
-    async def _chunk(self, chunk: bytes, *, last: bool = False) -> None:
+    def _chunk(self, chunk: bytes, *, last: bool = False) -> Awaitable[None]:
         self._call.body_bytes_sent += len(chunk)
-        message: dict[str, Any] = {"type": "http.response.body", "body": chunk, "more_body": not last}
-        await self._send(message)
+        return self._send({"type": "http.response.body", "body": chunk, "more_body": not last})
 
     def _answered(self) -> dict[str, str]:
         call = self._call
