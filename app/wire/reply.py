@@ -75,13 +75,14 @@ def read_reply(
     usage, suspect = usage_of(surface.dialect, answer.usage)
     if usage is not None and usage.completion > ceiling(completion_limit):
         usage, suspect = None, True
-    finish = _finish(answer)
+    reasons = [choice.finish_reason for choice in answer.choices or ()]
+    finish = _finish(answer, reasons)
     return JsonAnswer(
         raw=raw if model is None or answer.model in (None, model) else _renamed(raw, model),
         usage=usage or Usage(prompt_estimate, _estimated_completion(raw)),
         usage_source="upstream" if usage else "estimated",
         finish=finish,
-        complete=not answer.error and _satisfied(surface, answer, finish),
+        complete=not answer.error and _satisfied(surface, answer, reasons, finish),
         suspect=suspect,
     )
 
@@ -95,15 +96,16 @@ def _tolerant(raw: bytes) -> tuple[bytes, _Answer]:
         raise BadUpstream from None
 
 
-def _finish(answer: _Answer) -> str | None:
-    reasons = [choice.finish_reason for choice in answer.choices or ()]
-    given_up = [reason for reason in reasons if reason in UNFINISHED]
-    return (given_up or reasons or [answer.stop_reason or answer.status])[-1]
+def _finish(answer: _Answer, reasons: list[str | None]) -> str | None:
+    if not reasons:
+        return answer.stop_reason or answer.status
+    if UNFINISHED.isdisjoint(reasons):
+        return reasons[-1]
+    return [reason for reason in reasons if reason in UNFINISHED][-1]
 
 
-def _satisfied(surface: Surface, answer: _Answer, finish: str | None) -> bool:
+def _satisfied(surface: Surface, answer: _Answer, reasons: list[str | None], finish: str | None) -> bool:
     if surface.dialect in {"chat", "completions"}:
-        reasons = [choice.finish_reason for choice in answer.choices or ()]
         return bool(reasons) and None not in reasons and finish not in UNFINISHED
     if surface.dialect == "messages":
         return answer.stop_reason is not None and finish not in UNFINISHED
