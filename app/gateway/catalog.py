@@ -67,7 +67,7 @@ class Catalog:
         name = name or self._default
         if name is None:
             raise InvalidRequest("Name a model.", param="model")
-        real = self._real_name(name)
+        real = self._real_name(name) if name in self._aliases else name
         if self._pools.pool(real) is None:
             if self._pools.models() or self._models:
                 raise ModelNotFound(param="model")
@@ -115,16 +115,13 @@ class Catalog:
         """Whether a name may appear in metrics."""
         return name in self._aliases or self._pools.pool(name) is not None
 
-    def _real_name(self, name: str) -> str:
-        real = self._aliases.get(name)
-        if real is None:
-            return name
-        if self._pools.pool(name) is not None:
-            if name not in self._shadowed:
-                self._shadowed.add(name)
-                logger.warning("alias %r is hidden by a served model of that name", name)
-            return name
-        return real
+    def _real_name(self, alias: str) -> str:
+        if self._pools.pool(alias) is not None:
+            if alias not in self._shadowed:
+                self._shadowed.add(alias)
+                logger.warning("alias %r is hidden by a served model of that name", alias)
+            return alias
+        return self._aliases[alias]
 
 
 def _row(name: str, card: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,16 +49,12 @@ class Outbounds:
             priority=call.tenant.priority or None,
             cache_salt=self._salt(call.tenant) if self._salt is not None else None,
         )
-        way = self._way(endpoint)
-        call.upstream_addr = way.address
-        own = (("x-request-id", call.id), *call.headers.items())
-        return Outbound("POST", call.surface.path, way.headers + own, body)
-
-    def _way(self, endpoint: EndpointSpec) -> Way:
         way = self._ways.get(endpoint.name)
         if way is None or way.endpoint is not endpoint:
             way = self._ways[endpoint.name] = _way_to(endpoint)
-        return way
+        call.upstream_addr = way.address
+        own = (("x-request-id", call.id), *call.headers.items())
+        return Outbound("POST", call.surface.path, way.headers + own, body)
 
 
 def _way_to(endpoint: EndpointSpec) -> Way:
