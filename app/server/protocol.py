@@ -156,7 +156,6 @@ class LimitedProtocol(HttpToolsProtocol):
         cycle.wake()
 
     def on_response_complete(self) -> None:
-        self.connection.on_hang_up(None)
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
