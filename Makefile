@@ -8,6 +8,7 @@ VLLM_API_KEY ?=
 PYTHON ?=
 TESTS ?= tests
 WORKERS ?= 3
+BENCH ?=
 CHECK ?=
 export VLLM_API_KEY PYTHON
 
@@ -55,8 +56,8 @@ cover: .venv/.development ## branch coverage of the tests
 	@$(BIN)/coverage run -m pytest -q -m 'not long' $(TESTS)
 	@$(BIN)/coverage report --skip-covered --show-missing
 
-bench: ## the benchmarks (not implemented yet)
-	@echo "make bench: not implemented yet" >&2; exit 1
+bench: .venv/.development ## gateway beside a bare relay and nginx; BENCH='--quick json-64' runs a part
+	@$(BIN)/python -m bench $(BENCH)
 
 bench-check: .venv/.development ## whether calls cost more work than they did: counted, so that any machine will do; CHECK=--profile
 	@$(BIN)/python -m bench.check $(CHECK)

@@ -1,0 +1,141 @@
+"""Callers in a closed loop, warm first, then watched for a while.
+
+    python -m bench.load --port 9000 [--connections 64] [--stream] [--keys FILE] [--pid PID]
+
+Prints one line of JSON: counts, rates, times in seconds, and CPU nanoseconds of the process `--pid` with its children.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bench.callers import Caller, Seen
+from bench.cpu import between, spent
+from bench.figures import percentile
+
+_AT_ONCE = 64
+"""Connections that are opened at the same time."""
+
+
+def request(key: str, stream: bool, tokens: int, size: int) -> bytes:
+    """A chat completion with a prompt that makes the body `size` bytes long, if it is not longer anyway."""
+    fields: dict[str, Any] = {"model": "qwen3-8b", "max_tokens": tokens}
+    if stream:
+        fields |= {"stream": True, "stream_options": {"include_usage": True}}
+    fields["messages"] = [{"role": "user", "content": ""}]
+    empty = len(json.dumps(fields, separators=(",", ":")))
+    fields["messages"] = [{"role": "user", "content": "word " * max(1, (size - empty) // 5)}]
+    body = json.dumps(fields, separators=(",", ":")).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        f"authorization: Bearer {key}\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class Crowd:
+    """The connections. With streams, first ones of all lengths spread the ends evenly from the beginning."""
+
+    def __init__(self, chosen: argparse.Namespace, keys: list[str]) -> None:
+        self.seen = Seen(chosen.stamped)
+        self._chosen = chosen
+        self._keys = keys
+        self._requests = itertools.cycle([self._written(key, chosen.tokens) for key in keys])
+        self._callers: list[asyncio.BaseTransport] = []
+
+    def _written(self, key: str, tokens: int) -> bytes:
+        return request(key, self._chosen.stream, tokens, self._chosen.body)
+
+    def _of(self, number: int) -> Iterator[bytes]:
+        chosen = self._chosen
+        if chosen.stream:
+            part = 1 + number * chosen.tokens // chosen.connections
+            yield self._written(self._keys[number % len(self._keys)], part)
+        yield from self._requests
+
+    async def gather(self) -> None:
+        numbers = range(self._chosen.connections)
+        for begin in range(0, len(numbers), _AT_ONCE):
+            await asyncio.gather(*(self._open(number) for number in numbers[begin : begin + _AT_ONCE]))
+
+    async def _open(self, number: int) -> None:
+        mine = self._of(number)
+        caller = Caller(self.seen, lambda: next(mine))
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(lambda: caller, "127.0.0.1", self._chosen.port)
+        self._callers.append(transport)
+
+    @property
+    def open(self) -> int:
+        return sum(not transport.is_closing() for transport in self._callers)
+
+
+def report(seen: Seen, seconds: float) -> dict[str, Any]:
+    """Times in seconds."""
+    found: dict[str, Any] = {
+        "seconds": seconds,
+        "requests": seen.answers,
+        "events": seen.events,
+        "errors": sum(seen.errors.values()),
+        "kinds": dict(seen.errors),
+        "short": seen.short,
+        "requests_per_second": seen.answers / seconds,
+        "events_per_second": seen.events / seconds,
+    }
+    for name in ("first", "whole", "gaps", "relayed"):
+        values = getattr(seen, name)
+        for share in (50, 99):
+            found[f"{name}_p{share}"] = percentile(values, share) / 1e9
+        found[f"{name}_max"] = max(values, default=0) / 1e9
+    return found
+
+
+async def measure(chosen: argparse.Namespace, keys: list[str]) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    crowd = Crowd(chosen, keys)
+    await crowd.gather()
+    await asyncio.sleep(chosen.warm_up)
+    own, target = spent(os.getpid()), spent(chosen.pid) if chosen.pid else {}
+    crowd.seen.clear()
+    began = loop.time()
+    await asyncio.sleep(chosen.seconds)
+    seconds = loop.time() - began
+    found = report(crowd.seen, seconds)
+    if chosen.pid:
+        found["cpu_ns"] = between(target, spent(chosen.pid))
+    busy = between(own, spent(os.getpid())) / 1e9 / seconds
+    return found | {"load_busy": busy, "open": crowd.open}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--warm-up", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--stamped", action="store_true", help="read the time of writing out of every event")
+    parser.add_argument("--tokens", type=int, default=128, help="events in a stream")
+    parser.add_argument("--body", type=int, default=1024, help="bytes of a request")
+    parser.add_argument("--keys", type=Path, help="JSON list of API keys, taken in turn")
+    parser.add_argument("--pid", type=int, help="process whose CPU time is read")
+    return parser.parse_args()
+
+
+def main() -> None:
+    chosen = arguments()
+    keys = json.loads(chosen.keys.read_text()) if chosen.keys else ["none"]
+    print(json.dumps(uvloop.run(measure(chosen, keys))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

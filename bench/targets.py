@@ -1,0 +1,56 @@
+"""Whom a scenario's load is put on: gateways, references, the upstream itself."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cpu import shares
+from bench.gateway import serving
+from bench.nginx import nginx
+from bench.process import module
+from bench.scenarios import Scenario, Variant
+from bench.stores import provided
+
+
+@dataclass(frozen=True)
+class Target:
+    """`pid` is None where its CPU time is of no interest."""
+
+    pid: int | None
+    port: int
+    keys: Path | None = None
+
+
+def _gateway(variant: Variant, ports: Sequence[int], rows: int, stack: ExitStack) -> Target:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+    settings = provided(variant, folder, rows, stack)
+    target, _ = shares()
+    gateway = stack.enter_context(serving(folder, ports[: variant.endpoints], target, settings))
+    keys = folder / "keys.json"
+    keys.write_text(json.dumps([gateway.key(f"tenant-{n}") for n in range(variant.tenants)]))
+    return Target(gateway.pid, gateway.port, keys)
+
+
+@contextmanager
+def standing(scenario: Scenario, references: Sequence[str], rows: int) -> Iterator[dict[str, Target]]:
+    """All of them, running; raises Absent for what this machine lacks."""
+    target, others = shares()
+    with ExitStack() as stack:
+        count = max(variant.endpoints for variant in scenario.gateways.values())
+        words = ("--endpoints", count, "--interval", scenario.interval, *["--step"] * scenario.step)
+        _, said = stack.enter_context(module("upstream", *words, cpus=others))
+        ports = said["ports"]
+        found = {name: _gateway(variant, ports, rows, stack) for name, variant in scenario.gateways.items()}
+        if "relay" in references:
+            pid, said = stack.enter_context(module("relay", "--to", *ports, cpus=target))
+            found["relay"] = Target(pid, said["port"])
+        if "nginx" in references:
+            found["nginx"] = Target(*stack.enter_context(nginx(ports, target)))
+        if "direct" in references:
+            found["direct"] = Target(None, ports[0])
+        yield found
