@@ -8,31 +8,36 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.alternate import Effort, run
+from bench.alternate import run
+from bench.effort import Effort
 from bench.process import OUT
 from bench.report import machine, text
-from bench.scenarios import SCENARIOS
+from bench.scenarios import SCENARIOS, Scenario
+from bench.special import SPECIALS, Special
 from bench.stores import Absent
+
+ALL: list[Scenario | Special] = [*SCENARIOS, *SPECIALS]
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
-    names = [scenario.name for scenario in SCENARIOS]
-    parser.add_argument("names", nargs="*", metavar="NAME", help="scenarios; all without")
+    names = [row.name for row in ALL]
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure; everything without")
     parser.add_argument("--rounds", type=int, default=Effort.rounds)
     parser.add_argument("--seconds", type=float, default=Effort.seconds, help="of each target in each round")
     parser.add_argument("--warm-up", type=float, default=Effort.warm_up, help="seconds before those")
     parser.add_argument("--rows", type=int, default=Effort.rows, help="of the ledger that is filled")
     parser.add_argument("--quick", action="store_true", help="two short rounds: a look, no measurement")
     parser.add_argument("--json", type=Path, default=OUT / "result.json", help="where all figures go")
-    parser.add_argument("--list", action="store_true", help="name the scenarios")
+    parser.add_argument("--list", action="store_true", help="name what can be measured")
     chosen = parser.parse_args(words)
     unknown = sorted(set(chosen.names) - set(names))
     if unknown:
-        parser.error(f"no scenario is called {', '.join(unknown)}; there are {', '.join(names)}")
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(names)}")
     return chosen
 
 
@@ -42,21 +47,33 @@ def effort(chosen: argparse.Namespace) -> Effort:
     return Effort(chosen.rounds, chosen.seconds, chosen.warm_up, chosen.rows)
 
 
+def measure(wanted: Sequence[Scenario | Special], effort: Effort, found: dict[str, Any]) -> None:
+    """Adds to what is found row by row, so that an interruption loses one."""
+    for row in wanted:
+        print(f"{row.name} …", file=sys.stderr)
+        try:
+            if isinstance(row, Special):
+                figures = row.run(effort)
+                found["specials"].append({"name": row.name, "title": row.title, "figures": figures})
+            else:
+                found["scenarios"].append(run(row, effort))
+        except Absent as error:
+            print(f"{row.name}: skipped, {error}", file=sys.stderr)
+
+
 def main() -> None:
     chosen = arguments()
-    wanted = [row for row in SCENARIOS if not chosen.names or row.name in chosen.names]
+    wanted = [row for row in ALL if not chosen.names or row.name in chosen.names]
     if chosen.list:
         print("\n".join(f"{row.name:14} {row.title}" for row in wanted))
         return
-    results: list[dict[str, Any]] = []
-    for scenario in wanted:
-        try:
-            results.append(run(scenario, effort(chosen)))
-        except Absent as error:
-            print(f"{scenario.name}: skipped, {error}", file=sys.stderr)
-    chosen.json.parent.mkdir(parents=True, exist_ok=True)
-    chosen.json.write_text(json.dumps({"machine": machine(), "scenarios": results}, indent=1) + "\n")
-    print(text(results))
+    found: dict[str, Any] = {"machine": machine(), "scenarios": [], "specials": []}
+    try:
+        measure(wanted, effort(chosen), found)
+    finally:
+        chosen.json.parent.mkdir(parents=True, exist_ok=True)
+        chosen.json.write_text(json.dumps(found, indent=1) + "\n")
+        print(text(found["scenarios"], found["specials"]))
 
 
 if __name__ == "__main__":

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from bench.cpu import shares
+from bench.effort import Effort
 from bench.figures import differences, ratios, spread
 from bench.nginx import found as nginx_found
 from bench.process import outcome
 from bench.scenarios import Scenario
+from bench.stores import Absent
 from bench.targets import Target, standing
+from bench.wrk import found as wrk_found
+from bench.wrk import wrk
 
 FIGURES = (
     "cpu_us", "busy", "requests_per_second", "events_per_second", "first_p50", "first_p99", "whole_p50",
@@ -23,30 +25,23 @@ FIGURES = (
 Round = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Effort:
-    """Seconds per round and target, beside the warming up; `rows` of a filled ledger."""
-
-    rounds: int = 5
-    seconds: float = 3.0
-    warm_up: float = 1.5
-    rows: int = 10_000_000
-
-
-def one(scenario: Scenario, target: Target, effort: Effort) -> Round:
-    """One target's turn."""
-    _, others = shares()
-    words = ["--port", target.port, "--connections", scenario.connections, "--tokens", scenario.tokens]
-    words += ["--body", scenario.body, "--seconds", effort.seconds, "--warm-up", effort.warm_up]
-    words += ["--stream"] * scenario.stream + ["--stamped"] * scenario.stamped
-    words += ["--keys", target.keys] if target.keys else []
-    words += ["--pid", target.pid] if target.pid else []
-    found = outcome("load", *words, cpus=others)
+def one(scenario: Scenario, target: Target, effort: Effort, cpus: set[int] | None = None) -> Round:
+    """One target's turn; `cpus` for the callers if not the usual ones."""
+    found = (wrk if scenario.wrk else _own)(scenario, target, effort, cpus or shares()[1])
     if "cpu_ns" in found:
         done = found["events" if scenario.stream else "requests"]
         found["cpu_us"] = found["cpu_ns"] / 1000 / max(1, done)
         found["busy"] = found["cpu_ns"] / 1e9 / found["seconds"]
     return found
+
+
+def _own(scenario: Scenario, target: Target, effort: Effort, cpus: set[int]) -> Round:
+    words = ["--port", target.port, "--connections", scenario.connections, "--tokens", scenario.tokens]
+    words += ["--body", scenario.body, "--seconds", effort.seconds, "--warm-up", effort.warm_up]
+    words += ["--stream"] * scenario.stream + ["--stamped"] * scenario.stamped
+    words += ["--keys", target.keys] if target.keys else []
+    words += ["--pid", target.pid] if target.pid else []
+    return outcome("load", *words, cpus=cpus)
 
 
 def _turns(names: list[str], rounds: int) -> Iterator[list[str]]:
@@ -58,16 +53,14 @@ def _turns(names: list[str], rounds: int) -> Iterator[list[str]]:
 
 def run(scenario: Scenario, effort: Effort) -> dict[str, Any]:
     """Figures of all targets; raises Absent for what this machine lacks."""
+    if scenario.wrk and not wrk_found():
+        raise Absent("there is no wrk")
     references = [name for name in scenario.references if name != "nginx" or nginx_found()]
     with standing(scenario, references, effort.rows) as targets:
         found: dict[str, list[Round]] = {name: [] for name in targets}
-        for number, order in enumerate(_turns(list(targets), effort.rounds), 1):
-            print(
-                f"\r{scenario.name}: round {number} of {effort.rounds} ", end="", file=sys.stderr, flush=True
-            )
+        for order in _turns(list(targets), effort.rounds):
             for name in order:
                 found[name].append(one(scenario, targets[name], effort))
-    print("\r\033[K", end="", file=sys.stderr, flush=True)
     return summary(scenario, found)
 
 

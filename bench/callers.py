@@ -41,7 +41,7 @@ class Caller(asyncio.Protocol):
         self._seen = seen
         self._request = request
         self._head = b""
-        self._waiting = False
+        self.waiting = False
         self._left: int | None = None
         self._status = b""
 
@@ -49,9 +49,13 @@ class Caller(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._call()
 
+    @property
+    def connected(self) -> bool:
+        return not self._transport.is_closing()
+
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._waiting:
-            self._waiting = False
+        if self.waiting:
+            self.waiting = False
             self._seen.errors["lost"] += 1
 
     def _call(self) -> None:
@@ -60,7 +64,7 @@ class Caller(asyncio.Protocol):
             return
         self._head, self._status, self._left, self._tail = b"", b"", None, b""
         self._last = 0
-        self._waiting = True
+        self.waiting = True
         self._sent = time.monotonic_ns()
         self._transport.write(request)
 
@@ -112,7 +116,7 @@ class Caller(asyncio.Protocol):
             at = data.find(MARK, at + 18)
 
     def _end(self) -> None:
-        self._waiting = False
+        self.waiting = False
         if self._status == b"200":
             self._seen.answers += 1
             self._seen.whole.append(time.monotonic_ns() - self._sent)

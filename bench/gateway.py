@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings.layers import merged
+from bench.load import request
 from bench.process import free_port, running, wait
 
 _TOKEN = "a" * 40
@@ -55,6 +56,16 @@ class Gateway:
         return str(self.ask(f"/admin/v1/tenants/{tenant['id']}/keys", {"name": "bench"})["secret"])
 
 
+def call(port: int, key: str) -> bool:
+    """Whether a chat completion is answered."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 10) as connection:
+            connection.sendall(request(key, stream=False, tokens=16, size=512))
+            return connection.recv(65536).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
 def configuration(folder: Path, ports: Sequence[int], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The tree of settings; `settings` go over it."""
     rows = [{"name": f"e{port}", "url": f"http://127.0.0.1:{port}", "models": ["qwen3-8b"]} for port in ports]
@@ -64,6 +75,7 @@ def configuration(folder: Path, ports: Sequence[int], settings: Mapping[str, Any
         "database_url": f"sqlite:///{folder}/sluice.db",
         "ledger": {"journal": {"path": f"{folder}/journal.db"}},
         "admin_token": _TOKEN,
+        "secret": "b" * 40,
         "vllm_endpoints": rows,
         "resilience": {"bulkhead": {"max_concurrent_calls": 20_000}},
         "model_config": {"qwen3-8b": {"accounting": "exact"}},
@@ -78,13 +90,17 @@ def serving(
     cpus: set[int],
     settings: Mapping[str, Any] | None = None,
     workers: int = 1,
+    ready: bool = True,
 ) -> Iterator[Gateway]:
-    """A gateway before the upstream's ports, ready; its files are in the folder."""
+    """A gateway before the upstream's ports, waited for until it is ready; its files are in the folder."""
     tree = configuration(folder, ports, settings or {})
     written = folder / "sluice.yaml"
     written.write_text(json.dumps(tree))
     command = [sys.executable, "-m", "app", "serve", "--config", str(written), "--workers", str(workers)]
     with running(command, cpus) as process:
         gateway = Gateway(process.pid, tree["server"]["port"], tree["ops"]["port"])
-        wait(gateway.ready)
+        if ready:
+            wait(lambda: process.poll() is not None or gateway.ready())
+        if process.poll() is not None:
+            raise ChildProcessError(f"the gateway ended with exit code {process.returncode}")
         yield gateway

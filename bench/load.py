@@ -19,10 +19,10 @@ from typing import Any
 import uvloop
 
 from bench.callers import Caller, Seen
-from bench.cpu import between, spent
+from bench.cpu import between, rss, spent
 from bench.figures import percentile
 
-_AT_ONCE = 64
+AT_ONCE = 64
 """Connections that are opened at the same time."""
 
 
@@ -47,10 +47,11 @@ class Crowd:
 
     def __init__(self, chosen: argparse.Namespace, keys: list[str]) -> None:
         self.seen = Seen(chosen.stamped)
+        self._finishing = False
         self._chosen = chosen
         self._keys = keys
         self._requests = itertools.cycle([self._written(key, chosen.tokens) for key in keys])
-        self._callers: list[asyncio.BaseTransport] = []
+        self._callers: list[Caller] = []
 
     def _written(self, key: str, tokens: int) -> bytes:
         return request(key, self._chosen.stream, tokens, self._chosen.body)
@@ -64,19 +65,24 @@ class Crowd:
 
     async def gather(self) -> None:
         numbers = range(self._chosen.connections)
-        for begin in range(0, len(numbers), _AT_ONCE):
-            await asyncio.gather(*(self._open(number) for number in numbers[begin : begin + _AT_ONCE]))
+        for begin in range(0, len(numbers), AT_ONCE):
+            await asyncio.gather(*(self._open(number) for number in numbers[begin : begin + AT_ONCE]))
 
     async def _open(self, number: int) -> None:
         mine = self._of(number)
-        caller = Caller(self.seen, lambda: next(mine))
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_connection(lambda: caller, "127.0.0.1", self._chosen.port)
-        self._callers.append(transport)
+        caller = Caller(self.seen, lambda: None if self._finishing else next(mine))
+        await asyncio.get_running_loop().create_connection(lambda: caller, "127.0.0.1", self._chosen.port)
+        self._callers.append(caller)
+
+    async def finish(self) -> None:
+        """No more calls; done when the last ones have ended."""
+        self._finishing = True
+        while any(caller.waiting for caller in self._callers):
+            await asyncio.sleep(0.005)
 
     @property
     def open(self) -> int:
-        return sum(not transport.is_closing() for transport in self._callers)
+        return sum(caller.connected for caller in self._callers)
 
 
 def report(seen: Seen, seconds: float) -> dict[str, Any]:
@@ -102,16 +108,21 @@ def report(seen: Seen, seconds: float) -> dict[str, Any]:
 async def measure(chosen: argparse.Namespace, keys: list[str]) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     crowd = Crowd(chosen, keys)
+    begun = loop.time()
     await crowd.gather()
-    await asyncio.sleep(chosen.warm_up)
+    if not chosen.entire:
+        await asyncio.sleep(chosen.warm_up)
+        crowd.seen.clear()
+        begun = loop.time()
     own, target = spent(os.getpid()), spent(chosen.pid) if chosen.pid else {}
-    crowd.seen.clear()
-    began = loop.time()
     await asyncio.sleep(chosen.seconds)
-    seconds = loop.time() - began
+    if chosen.entire:
+        await crowd.finish()
+    seconds = loop.time() - begun
     found = report(crowd.seen, seconds)
     if chosen.pid:
         found["cpu_ns"] = between(target, spent(chosen.pid))
+        found["rss"] = rss(chosen.pid)
     busy = between(own, spent(os.getpid())) / 1e9 / seconds
     return found | {"load_busy": busy, "open": crowd.open}
 
@@ -123,6 +134,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--stream", action="store_true")
+    parser.add_argument(
+        "--entire", action="store_true", help="count from the first call to the last one's end"
+    )
     parser.add_argument("--stamped", action="store_true", help="read the time of writing out of every event")
     parser.add_argument("--tokens", type=int, default=128, help="events in a stream")
     parser.add_argument("--body", type=int, default=1024, help="bytes of a request")

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,25 @@ _PATIENCE = 30.0
 
 
 @contextmanager
+def pinned(cpus: set[int]) -> Iterator[None]:
+    """What is started in the block runs on these."""
+    usual = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usual)
+
+
+@contextmanager
 def running(
-    command: Sequence[str], cpus: set[int], *, heard: bool = False, environ: Mapping[str, str] | None = None
+    command: Sequence[str], cpus: set[int], *, heard: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`heard`: with its standard output as a pipe, else it goes nowhere."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
     output = subprocess.PIPE if heard else subprocess.DEVNULL
-    usual = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cpus)
-    try:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=clean | dict(environ or {}), stdout=output, stderr=subprocess.DEVNULL
-        )
-    finally:
-        os.sched_setaffinity(0, usual)
+    with pinned(cpus):
+        process = subprocess.Popen(command, cwd=ROOT, env=clean, stdout=output, stderr=subprocess.DEVNULL)
     try:
         yield process
     finally:

@@ -93,7 +93,16 @@ def times(results: Sequence[dict[str, Any]]) -> str:
     return aligned(rows)
 
 
-def text(results: Sequence[dict[str, Any]]) -> str:
+def special(found: dict[str, Any]) -> str:
+    """Figures by what they tell."""
+    rows = [[found["title"], "figure"]]
+    for what, value in found["figures"].items():
+        told = ranged(value) if isinstance(value, dict) else str(value)
+        rows.append([what, _number(value) if isinstance(value, float) else told])
+    return aligned(rows)
+
+
+def text(results: Sequence[dict[str, Any]], specials: Sequence[dict[str, Any]]) -> str:
     """All tables that have rows."""
     compared = [found for found in results if "gateway" not in found["targets"]]
     plain = [found for found in results if "gateway" in found["targets"]]
@@ -104,4 +113,5 @@ def text(results: Sequence[dict[str, Any]]) -> str:
         parts.append("One gateway beside another\n" + variants(compared))
     if results:
         parts.append("Rates and times in milliseconds, medians; errors of the worst round\n" + times(results))
+    parts += map(special, specials)
     return "\n\n".join(parts)
