@@ -18,9 +18,12 @@ from bench.wrk import wrk
 
 FIGURES = (
     "cpu_us", "busy", "requests_per_second", "events_per_second", "first_p50", "first_p99", "whole_p50",
-    "whole_p99", "gaps_p50", "gaps_p99", "gaps_max", "relayed_p50", "relayed_p99", "load_busy", "errors", "short",
+    "whole_p99", "gaps_p50", "gaps_p99", "gaps_max", "relayed_p50", "relayed_p99", "rss", "load_busy", "errors", "short",
 )  # fmt: skip
-"""What is summed up of the rounds. `cpu_us`: microseconds per request or event; `busy`: CPUs the target kept busy."""
+"""What is summed up of the rounds: times in seconds, but `cpu_us` in microseconds per request or event; `rss` in bytes.
+
+`busy` and `load_busy` are CPUs kept busy, by the target and by callers and upstream together.
+"""
 
 Round = dict[str, Any]
 
@@ -39,6 +42,7 @@ def _own(scenario: Scenario, target: Target, effort: Effort, cpus: set[int]) -> 
     words = ["--port", target.port, "--connections", scenario.connections, "--tokens", scenario.tokens]
     words += ["--body", scenario.body, "--seconds", effort.seconds, "--warm-up", effort.warm_up]
     words += ["--stream"] * scenario.stream + ["--stamped"] * scenario.stamped
+    words += ["--beside", target.upstream]
     words += ["--keys", target.keys] if target.keys else []
     words += ["--pid", target.pid] if target.pid else []
     return outcome("load", *words, cpus=cpus)
@@ -65,10 +69,11 @@ def run(scenario: Scenario, effort: Effort) -> dict[str, Any]:
 
 
 def summary(scenario: Scenario, found: Mapping[str, list[Round]]) -> dict[str, Any]:
-    """Medians and ranges; the first gateway against the references, the others against the first."""
+    """Medians and ranges; the first gateway against the references, the other gateways against the first."""
     first, *others = scenario.gateways
-    pairs = [(first, name) for name in found if name not in scenario.gateways]
-    pairs += [(name, first) for name in others]
+    pairs = [(name, first) for name in others]
+    pairs += [(first, name) for name in found if name not in scenario.gateways]
+    pairs += [(name, "direct") for name in found if "direct" in found and name not in (first, "direct")]
     columns = {
         name: {
             figure: [row[figure] for row in rows] for figure in FIGURES if all(figure in row for row in rows)
@@ -80,6 +85,8 @@ def summary(scenario: Scenario, found: Mapping[str, list[Round]]) -> dict[str, A
         "title": scenario.title,
         "unit": scenario.unit,
         "connections": scenario.connections,
+        "interval": scenario.interval,
+        "step": scenario.step,
         "targets": {
             name: {figure: spread(values)._asdict() for figure, values in column.items()}
             for name, column in columns.items()

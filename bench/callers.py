@@ -35,13 +35,17 @@ class Seen:
 
 
 class Caller(asyncio.Protocol):
-    """Sends what `request` gives it; the next one when the answer is complete, until `request` says None."""
+    """Sends what `request` gives it; the next one when the answer is complete, until `request` says None.
+
+    `heard`: it had the first event of a stream.
+    """
 
     def __init__(self, seen: Seen, request: Callable[[], bytes | None]) -> None:
         self._seen = seen
         self._request = request
         self._head = b""
         self.waiting = False
+        self.heard = False
         self._left: int | None = None
         self._status = b""
 
@@ -93,6 +97,7 @@ class Caller(asyncio.Protocol):
         now = time.monotonic_ns()
         if not self._tail:
             seen.first.append(now - self._sent)
+            self.heard = True
         events = data.count(MARK) + (self._tail.endswith(MARK[:1]) and data.startswith(MARK[1:]))
         if events:
             seen.events += events

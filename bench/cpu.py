@@ -25,10 +25,10 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def spent(pid: int) -> Spent:
-    """By the process and its descendants, so far."""
+def spent(*pids: int) -> Spent:
+    """By the processes and their descendants, so far."""
     found = {}
-    for member in family(pid):
+    for member in (member for pid in pids for member in family(pid)):
         try:
             found[member] = time.clock_gettime_ns((~member << 3) | _SCHEDULER)
         except OSError:

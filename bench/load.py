@@ -74,6 +74,13 @@ class Crowd:
         await asyncio.get_running_loop().create_connection(lambda: caller, "127.0.0.1", self._chosen.port)
         self._callers.append(caller)
 
+    async def begun(self, patience: float = 30.0) -> None:
+        """Every stream has had its first event, or one of them had not within so many seconds."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience
+        while self._chosen.stream and loop.time() < end and not all(caller.heard for caller in self._callers):
+            await asyncio.sleep(0.01)
+
     async def finish(self) -> None:
         """No more calls; done when the last ones have ended."""
         self._finishing = True
@@ -111,20 +118,21 @@ async def measure(chosen: argparse.Namespace, keys: list[str]) -> dict[str, Any]
     begun = loop.time()
     await crowd.gather()
     if not chosen.entire:
+        await crowd.begun()
         await asyncio.sleep(chosen.warm_up)
         crowd.seen.clear()
         begun = loop.time()
-    own, target = spent(os.getpid()), spent(chosen.pid) if chosen.pid else {}
+    watched = {"load": [os.getpid(), *chosen.beside], "target": [chosen.pid] if chosen.pid else []}
+    before = {name: spent(*pids) for name, pids in watched.items()}
     await asyncio.sleep(chosen.seconds)
     if chosen.entire:
         await crowd.finish()
     seconds = loop.time() - begun
+    cpu = {name: between(before[name], spent(*pids)) for name, pids in watched.items()}
     found = report(crowd.seen, seconds)
     if chosen.pid:
-        found["cpu_ns"] = between(target, spent(chosen.pid))
-        found["rss"] = rss(chosen.pid)
-    busy = between(own, spent(os.getpid())) / 1e9 / seconds
-    return found | {"load_busy": busy, "open": crowd.open}
+        found |= {"cpu_ns": cpu["target"], "rss": rss(chosen.pid)}
+    return found | {"load_busy": cpu["load"] / 1e9 / seconds, "open": crowd.open}
 
 
 def arguments() -> argparse.Namespace:
@@ -142,6 +150,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--body", type=int, default=1024, help="bytes of a request")
     parser.add_argument("--keys", type=Path, help="JSON list of API keys, taken in turn")
     parser.add_argument("--pid", type=int, help="process whose CPU time is read")
+    parser.add_argument("--beside", type=int, nargs="*", default=[], help="processes that feed the target")
     return parser.parse_args()
 
 

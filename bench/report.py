@@ -35,7 +35,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def ranged(value: dict[str, float] | None, scale: float = 1.0) -> str:
@@ -75,6 +75,19 @@ def variants(results: Sequence[dict[str, Any]]) -> str:
     return aligned(rows)
 
 
+def added(results: Sequence[dict[str, Any]]) -> str:
+    """To the way without anything between, round by round; milliseconds."""
+    rows = [["scenario", "target", "first event p50", "p99", "whole answer p50"]]
+    for found in results:
+        for row in found["compared"]:
+            if row["to"] == "direct":
+                cells = [
+                    ranged(row[f"added_{name}"], 1000) for name in ("first_p50", "first_p99", "whole_p50")
+                ]
+                rows.append([found["title"], row["of"], *cells])
+    return aligned(rows)
+
+
 def times(results: Sequence[dict[str, Any]]) -> str:
     """Rates and waits, medians of the rounds; milliseconds."""
     head = ["scenario", "target", "answers/s", "events/s", "first p50", "p99", "answer p50", "p99"]
@@ -111,6 +124,8 @@ def text(results: Sequence[dict[str, Any]], specials: Sequence[dict[str, Any]]) 
         parts.append("CPU time, median of the rounds (least-most)\n" + costs(plain))
     if compared:
         parts.append("One gateway beside another\n" + variants(compared))
+    if direct := [found for found in results if "direct" in found["targets"]]:
+        parts.append("Added to the time without anything between, ms\n" + added(direct))
     if results:
         parts.append("Rates and times in milliseconds, medians; errors of the worst round\n" + times(results))
     parts += map(special, specials)

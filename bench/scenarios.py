@@ -99,9 +99,9 @@ SCENARIOS = [
     ),
     _paced(
         64,
-        0.004,
+        0.008,
         name="first-token",
-        title="SSE, 64 streams of 16 events, 4 ms",
+        title="SSE, 64 streams of 16 events, 8 ms",
         tokens=16,
         references=("direct", *REFERENCES),
     ),

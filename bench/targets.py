@@ -19,21 +19,22 @@ from bench.stores import provided
 
 @dataclass(frozen=True)
 class Target:
-    """`pid` is None where its CPU time is of no interest."""
+    """`pid` is None where its CPU time is of no interest; `upstream` is the process behind it."""
 
     pid: int | None
     port: int
+    upstream: int
     keys: Path | None = None
 
 
-def _gateway(variant: Variant, ports: Sequence[int], rows: int, stack: ExitStack) -> Target:
+def _gateway(variant: Variant, upstream: int, ports: Sequence[int], rows: int, stack: ExitStack) -> Target:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
     settings = provided(variant, folder, rows, stack)
     target, _ = shares()
     gateway = stack.enter_context(serving(folder, ports[: variant.endpoints], target, settings))
     keys = folder / "keys.json"
     keys.write_text(json.dumps([gateway.key(f"tenant-{n}") for n in range(variant.tenants)]))
-    return Target(gateway.pid, gateway.port, keys)
+    return Target(gateway.pid, gateway.port, upstream, keys)
 
 
 @contextmanager
@@ -43,14 +44,17 @@ def standing(scenario: Scenario, references: Sequence[str], rows: int) -> Iterat
     with ExitStack() as stack:
         count = max(variant.endpoints for variant in scenario.gateways.values())
         words = ("--endpoints", count, "--interval", scenario.interval, *["--step"] * scenario.step)
-        _, said = stack.enter_context(module("upstream", *words, cpus=others))
+        upstream, said = stack.enter_context(module("upstream", *words, cpus=others))
         ports = said["ports"]
-        found = {name: _gateway(variant, ports, rows, stack) for name, variant in scenario.gateways.items()}
+        found = {
+            name: _gateway(variant, upstream, ports, rows, stack)
+            for name, variant in scenario.gateways.items()
+        }
         if "relay" in references:
             pid, said = stack.enter_context(module("relay", "--to", *ports, cpus=target))
-            found["relay"] = Target(pid, said["port"])
+            found["relay"] = Target(pid, said["port"], upstream)
         if "nginx" in references:
-            found["nginx"] = Target(*stack.enter_context(nginx(ports, target)))
+            found["nginx"] = Target(*stack.enter_context(nginx(ports, target)), upstream)
         if "direct" in references:
-            found["direct"] = Target(None, ports[0])
+            found["direct"] = Target(None, ports[0], upstream)
         yield found

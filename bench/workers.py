@@ -29,7 +29,7 @@ def run(effort: Effort) -> dict[str, Any]:
     """Raises Absent without Redis."""
     with ExitStack() as stack:
         every = os.sched_getaffinity(0)
-        _, said = stack.enter_context(module("upstream", cpus=every))
+        upstream, said = stack.enter_context(module("upstream", cpus=every))
         rounds: dict[int, list[Round]] = {1: [], 2: []}
         gateways, targets = {}, {}
         for workers in rounds:
@@ -37,7 +37,9 @@ def run(effort: Effort) -> dict[str, Any]:
             settings = {"redis_url": redis(stack)}
             served = stack.enter_context(serving(folder, said["ports"], every, settings, workers))
             gateways[workers] = (served, folder)
-            targets[workers] = Target(served.pid, served.port, _key(served, folder, "all", GENEROUS))
+            targets[workers] = Target(
+                served.pid, served.port, upstream, _key(served, folder, "all", GENEROUS)
+            )
         for number in range(effort.rounds):
             for workers in sorted(rounds, reverse=bool(number % 2)):
                 rounds[workers].append(one(_LOAD, targets[workers], effort, cpus=every))
