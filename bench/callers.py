@@ -57,6 +57,9 @@ class Caller(asyncio.Protocol):
     def connected(self) -> bool:
         return not self._transport.is_closing()
 
+    def close(self) -> None:
+        self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self.waiting:
             self.waiting = False

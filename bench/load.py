@@ -87,6 +87,10 @@ class Crowd:
         while any(caller.waiting for caller in self._callers):
             await asyncio.sleep(0.005)
 
+    def close(self) -> None:
+        for caller in self._callers:
+            caller.close()
+
     @property
     def open(self) -> int:
         return sum(caller.connected for caller in self._callers)
@@ -132,10 +136,12 @@ async def measure(chosen: argparse.Namespace, keys: list[str]) -> dict[str, Any]
     found = report(crowd.seen, seconds)
     if chosen.pid:
         found |= {"cpu_ns": cpu["target"], "rss": rss(chosen.pid)}
-    return found | {"load_busy": cpu["load"] / 1e9 / seconds, "open": crowd.open}
+    found |= {"load_busy": cpu["load"] / 1e9 / seconds, "open": crowd.open}
+    crowd.close()
+    return found
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--connections", type=int, default=64)
@@ -151,7 +157,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keys", type=Path, help="JSON list of API keys, taken in turn")
     parser.add_argument("--pid", type=int, help="process whose CPU time is read")
     parser.add_argument("--beside", type=int, nargs="*", default=[], help="processes that feed the target")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def main() -> None:

@@ -1,0 +1,158 @@
+"""Upstream and callers against each other: what one says it sent, the other says it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import asynccontextmanager
+from unittest.mock import Mock
+
+import pytest
+
+from bench import relay, upstream
+from bench.answers import COMPLETION, STREAM_HEAD, content, ending, opening
+from bench.callers import Caller, Seen
+from bench.load import arguments, measure, request
+
+
+@asynccontextmanager
+async def endpoints(count: int = 1, interval: float = 0.0, step: bool = False):
+    servers, ports = await upstream.serve(count, interval, step)
+    try:
+        yield ports
+    finally:
+        for server in servers:
+            server.close()
+        await asyncio.sleep(0.01)
+
+
+class Saying(asyncio.Protocol):
+    """Answers whatever comes with the same."""
+
+    def __init__(self, answer: bytes, then_close: bool) -> None:
+        self._answer, self._then_close = answer, then_close
+
+    def connection_made(self, transport):
+        self._transport = transport
+
+    def data_received(self, data):
+        self._transport.write(self._answer)
+        if self._then_close:
+            self._transport.close()
+
+
+@asynccontextmanager
+async def saying(answer: bytes, then_close: bool = False):
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Saying(answer, then_close), "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await asyncio.sleep(0.01)
+
+
+async def loaded(port: int, *words: str):
+    usual = ["--port", str(port), "--connections", "4", "--seconds", "0.15", "--entire", "--tokens", "8"]
+    return await asyncio.wait_for(measure(arguments([*usual, *words]), ["key"]), 10)
+
+
+async def stats(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /stats HTTP/1.1\r\nhost: a\r\n\r\n")
+    said = await reader.read(65536)
+    writer.close()
+    return said
+
+
+async def test_every_json_answer_is_counted_once():
+    async with endpoints() as (port,):
+        found = await loaded(port)
+        said = await stats(port)
+    assert found["requests"] > 4
+    assert (found["errors"], found["short"], found["events"], found["open"]) == (0, 0, 0, 4)
+    assert b'{"connections":5,"requests":%d,"events":0}' % (found["requests"] + 1) in said
+    assert found["requests_per_second"] == pytest.approx(found["requests"] / found["seconds"])
+    assert 0 < found["whole_p50"] <= found["whole_p99"] <= found["whole_max"] < 1
+
+
+@pytest.mark.parametrize(("interval", "step"), [(0.0, False), (0.002, False), (0.002, True)])
+async def test_every_event_is_counted_once(interval, step):
+    async with endpoints(interval=interval, step=step) as (port,):
+        found = await loaded(port, "--stream", "--stamped")
+        said = await stats(port)
+    assert (found["errors"], found["short"]) == (0, 0)
+    assert b'"events":%d}' % found["events"] in said
+    # The first streams of the four have 1, 3, 5 and 7 events, all others 8.
+    assert found["events"] == 8 * (found["requests"] - 4) + 16
+    assert 0 < found["first_p50"] <= found["first_p99"] < 1
+    assert 0 < found["relayed_p50"] <= found["relayed_p99"] < 1
+
+
+@pytest.mark.parametrize("words", [(), ("--stream",), ("--body", "200000")])
+async def test_the_relay_hands_everything_on(words):
+    async with endpoints(2, 0.001) as ports:
+        pool = relay.Pool(ports)
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: relay.Front(pool), "127.0.0.1", 0)
+        found = await loaded(server.sockets[0].getsockname()[1], *words)
+        said = [await stats(port) for port in ports]
+        server.close()
+        for behind in pool.idle:
+            behind.transport.close()
+        await asyncio.sleep(0)
+    assert found["requests"] > 4
+    assert (found["errors"], found["short"]) == (0, 0)
+    # Four of the callers, and the two that asked.
+    assert b'{"connections":6,' in said[-1]
+
+
+async def test_a_stream_without_done_is_short():
+    whole = STREAM_HEAD + opening(False) + ending(1)
+    async with saying(whole.replace(b"[DONE]", b"[GONE]")) as port:
+        found = await loaded(port, "--stream")
+    assert found["short"] == found["requests"] > 0
+
+
+async def test_a_refusal_is_an_error_by_its_status():
+    async with saying(COMPLETION.replace(b"200 OK", b"503 No")) as port:
+        found = await loaded(port)
+    assert found["requests"] == 0
+    assert found["kinds"] == {"503": found["errors"]}
+    assert found["errors"] > 0
+
+
+async def test_a_connection_that_is_cut_is_an_error():
+    async with saying(STREAM_HEAD + opening(False), then_close=True) as port:
+        found = await loaded(port, "--stream")
+    assert found["kinds"] == {"lost": 4}
+    assert found["open"] == 0
+
+
+@pytest.mark.parametrize("size", [1, 7, 24, 1000])
+async def test_an_event_counts_once_however_it_is_cut(size):
+    before, after = content(3)
+    stream = STREAM_HEAD + opening(True) + 3 * (before + b"0" * 16 + after) + ending(3)
+    seen, transport = Seen(stamped=True), Mock()
+    transport.is_closing.return_value = False
+    calls = iter([b"call"])
+    caller = Caller(seen, lambda: next(calls, None))
+    caller.connection_made(transport)
+    for begin in range(0, len(stream), size):
+        caller.data_received(stream[begin : begin + size])
+    assert (seen.answers, seen.events, seen.short, len(seen.first)) == (1, 3, 0, 1)
+
+
+async def test_an_upstream_that_is_told_to_wait_for_ever_opens_streams_alone():
+    async with endpoints(interval=math.inf) as (port,):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request("key", stream=True, tokens=8, size=512))
+        assert b'"role":"assistant"' in await reader.readuntil(b"\n\n\r\n")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.05)
+        writer.close()
+
+
+def test_a_request_is_as_long_as_was_asked():
+    body = request("key", stream=True, tokens=8, size=2048).partition(b"\r\n\r\n")[2]
+    assert 2040 <= len(body) <= 2048
