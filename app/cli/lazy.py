@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,17 +13,31 @@ import click
 from app.cli.failure import plainly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+UNUSED = ("redis", "rich")
+"""What httpx and pybreaker load, where it is installed, for uses of theirs that no gateway makes."""
+
+SERVING = frozenset({"serve", "demo"})
+"""Commands that run a gateway: whoever restarts one waits for it, and it keeps in memory what it loads."""
 
 
 @contextmanager
-def loading() -> Iterator[None]:
-    """For imports: looking for garbage among what they make, which stays, takes a tenth of their time."""
+def loading(absent: Sequence[str] = ()) -> Iterator[None]:
+    """For imports: looking for garbage among what they make, which stays, takes a tenth of their time.
+
+    Packages that are `absent` are not found meanwhile, unless they were loaded before.
+    """
+    hidden = [name for name in absent if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: importing it fails
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
+        for name in hidden:
+            del sys.modules[name]
 
 
 class LazyGroup(click.Group):
@@ -39,7 +54,7 @@ class LazyGroup(click.Group):
         if cmd_name not in self._lazy:
             return None
         module, _, attribute = self._lazy[cmd_name][0].partition(":")
-        with loading():
+        with loading(UNUSED if cmd_name in SERVING else ()):
             command: click.Command = getattr(import_module(module), attribute)
         return command
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.lazy import loading
+from app.cli.lazy import UNUSED, loading
 from app.cli.options import config_option, yes_open_option
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def serve(
 
     Example: sluice serve --config sluice.yaml --port 9000
     """
-    with loading():
+    with loading(UNUSED):
         from app.cli.running import run_house
         from app.settings import load
         from app.telemetry.logs import configure_logging
