@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -47,15 +49,12 @@ class Gate(Protocol):
         ...
 
 
-class Lease:
+class Lease(Struct, eq=False):
     """What a call holds. Settled exactly once, gates before guards, last taken first, and always to the end."""
 
-    __slots__ = ("_permits", "_releases", "settled")
-
-    def __init__(self) -> None:
-        self._releases: list[Release] = []
-        self._permits: list[Permit] = []
-        self.settled = False
+    _releases: list[Release] = []
+    _permits: list[Permit] = []
+    settled: bool = False
 
     async def take(self, call: Call, guards: Iterable[Guard]) -> None:
         """Pass the guards in order; the caller settles what was taken when one refuses."""

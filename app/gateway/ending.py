@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from app.core.call import Attempt
@@ -35,49 +36,22 @@ _SAID_SO = frozenset({"5xx", "in_band"})
 """Reasons of attempts whose endpoint reported its own end."""
 
 
-class Ending:
+class Ending(Struct, eq=False):
     """Owns a call's lease and deadline from admission to settlement."""
 
-    __slots__ = (
-        "_broken_off",
-        "_clock",
-        "_endpoint",
-        "_fuse",
-        "_hedge",
-        "_ledger",
-        "_observer",
-        "_pace",
-        "_place",
-        "_started",
-        "call",
-        "deadline",
-        "lease",
-    )
-
-    def __init__(
-        self,
-        call: Call,
-        lease: Lease,
-        deadline: Deadline,
-        ledger: Ledger,
-        observer: Observer,
-        pace: Pace,
-        fuse: Fuse,
-        clock: Clock,
-    ) -> None:
-        self.call = call
-        self.lease = lease
-        self.deadline = deadline
-        self._ledger = ledger
-        self._observer = observer
-        self._pace = pace
-        self._fuse = fuse
-        self._clock = clock
-        self._place: Lease | None = None
-        self._endpoint: EndpointSpec | None = None
-        self._started = 0.0
-        self._hedge = False
-        self._broken_off = False
+    call: Call
+    lease: Lease
+    deadline: Deadline
+    _ledger: Ledger
+    _observer: Observer
+    _pace: Pace
+    _fuse: Fuse
+    _clock: Clock
+    _place: Lease | None = None
+    _endpoint: EndpointSpec | None = None
+    _started: float = 0.0
+    _hedge: bool = False
+    _broken_off: bool = False
 
     def absorb(self, endpoint: Endpoint, lease: Lease, started: float, *, hedge: bool = False) -> None:
         """From here on the endpoint's lease ends with the call; `started` is monotonic."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from app.core.failures import (
     BadUpstream,
     ClosedEarly,
@@ -38,19 +40,18 @@ MAX_HELD = 4 * MAX_EVENT
 """Bytes of events before the first useful one; a response's first events repeat all of the instructions."""
 
 
-class Reception:
-    """One reply to one call. What it has metered is on the call, also when it raises."""
+class Reception(Struct, eq=False):
+    """One reply to one call. What it has metered is on the call, also when it raises.
 
-    def __init__(
-        self, call: Call, endpoint: Endpoint, reply: Reply, deadline: Deadline, clock: Clock
-    ) -> None:
-        self.heard: float | None = None
-        """When the latest bytes of a stream that had begun came, in monotonic time."""
-        self._call = call
-        self._endpoint = endpoint
-        self._reply = reply
-        self._deadline = deadline
-        self._clock = clock
+    `heard` is when the latest bytes of a stream that had begun came, in monotonic time.
+    """
+
+    _call: Call
+    _endpoint: Endpoint
+    _reply: Reply
+    _deadline: Deadline
+    _clock: Clock
+    heard: float | None = None
 
     def close(self) -> None:
         """Drops the connection, unless the body had ended."""

@@ -105,9 +105,11 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        if self._store.state == STATE_OPEN and self._clock.monotonic() >= self._open_until:
+        state = _WORDS[self._store.state]
+        if state == "open" and self._clock.monotonic() >= self._open_until:
             self._half_open(proven=False)
-        return _WORDS[self._store.state]
+            return "half_open"
+        return state
 
     @property
     def ready(self) -> bool:
@@ -123,10 +125,10 @@ class Breaker:
         """Raises NoHealthyEndpoint, with the time until the next probe as far as it is known."""
         state = self.state
         if state == "closed":
-            return ClosedPermit(self)
+            return ClosedPermit(self, self.epoch)
         if state == "half_open" and self._probation.ready:
             self._probation.give()
-            return ProbePermit(self)
+            return ProbePermit(self, self.epoch)
         raise NoHealthyEndpoint(retry_after=min(self.reopens_in or 1.0, _LONGEST_RETRY_AFTER))
 
     def probe_passed(self, kind: Literal["health", "completion"]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from app.core.errors import Overloaded
@@ -59,13 +60,10 @@ class Bulkhead:
         return f"<Bulkhead {self.inflight}/{self.limit}>"
 
 
-class Place:
+class Place(Struct, eq=False):
     """One call's room; given back once, however often it is told of the end."""
 
-    __slots__ = ("_bulkhead",)
-
-    def __init__(self, bulkhead: Bulkhead) -> None:
-        self._bulkhead: Bulkhead | None = bulkhead
+    _bulkhead: Bulkhead | None
 
     def answered(self) -> None:
         """An answer that has begun still takes room."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from app.core.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -12,15 +14,12 @@ if TYPE_CHECKING:
     from app.resilience.window import Mark
 
 
-class ClosedPermit:
-    """A call through a closed breaker."""
+class ClosedPermit(Struct, eq=False):
+    """A call through a closed breaker, let in at its `_epoch`."""
 
-    __slots__ = ("_breaker", "_epoch", "_mark")
-
-    def __init__(self, breaker: Breaker) -> None:
-        self._breaker = breaker
-        self._epoch = breaker.epoch
-        self._mark: Mark | None = None
+    _breaker: Breaker
+    _epoch: int
+    _mark: Mark | None = None
 
     def answered(self) -> None:
         if self._mark is None and self._epoch == self._breaker.epoch:
@@ -34,15 +33,12 @@ class ClosedPermit:
             self._breaker.failed(settlement.reason, self._mark)
 
 
-class ProbePermit:
-    """A call on probation through a half-open breaker."""
+class ProbePermit(Struct, eq=False):
+    """A call on probation through a half-open breaker, let in at its `_epoch`."""
 
-    __slots__ = ("_answered", "_breaker", "_epoch")
-
-    def __init__(self, breaker: Breaker) -> None:
-        self._breaker = breaker
-        self._epoch = breaker.epoch
-        self._answered = False
+    _breaker: Breaker
+    _epoch: int
+    _answered: bool = False
 
     def answered(self) -> None:
         if not self._answered and self._epoch == self._breaker.epoch:

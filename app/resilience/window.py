@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 
+from msgspec import Struct
 
-class Mark:
+
+class Mark(Struct, eq=False):
     """One call in the window, good until it proves bad."""
 
-    __slots__ = ("at", "failed", "kept")
-
-    def __init__(self, at: float, failed: bool) -> None:
-        self.at = at
-        self.failed = failed
-        self.kept = True
+    at: float
+    failed: bool
+    kept: bool = True
 
 
 class SlidingWindow:

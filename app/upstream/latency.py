@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from app.core.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -84,16 +86,13 @@ class Latency:
         self.conduct.failed(self._clock.monotonic())
 
 
-class Stopwatch:
+class Stopwatch(Struct, eq=False):
     """The permit of one call."""
 
-    __slots__ = ("_admitted", "_gate", "_running", "_streams")
-
-    def __init__(self, gate: Latency, admitted: float, streams: bool) -> None:
-        self._gate = gate
-        self._admitted = admitted
-        self._streams = streams
-        self._running = True
+    _gate: Latency
+    _admitted: float
+    _streams: bool
+    _running: bool = True
 
     def answered(self) -> None:
         self._running = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,14 +46,11 @@ class Shares:
         return f"<Shares most={self.most()} held={self._held}>"
 
 
-class Holding:
+class Holding(Struct, eq=False):
     """One place of a tenant; given back once."""
 
-    __slots__ = ("_shares", "_tenant")
-
-    def __init__(self, shares: Shares, tenant: str) -> None:
-        self._shares: Shares | None = shares
-        self._tenant = tenant
+    _shares: Shares | None
+    _tenant: str
 
     def answered(self) -> None:
         """An answer that has begun still takes room."""
