@@ -46,7 +46,8 @@ class Asker:
     def ask(self, call: Call, model: Model, endpoint: EndpointSpec) -> Asking:
         """The most that is wanted and understood."""
         exact = model.accounting == "exact" or call.usage_wanted == "continuous"
-        return self._asking(call, model, self._understood(endpoint, "continuous" if exact else "final"))
+        usage: UsageWanted = "continuous" if exact else "final"
+        return self._asking(call, model, self._understood(endpoint, usage) if self._known else usage)
 
     def ask_less(self, call: Call, model: Model, asked: Asking, refusal: EndpointRejected) -> Asking | None:
         """What to try when the endpoint refused; None: it was not about the usage that was asked for."""

@@ -62,8 +62,8 @@ class AccessLog:
         settlement = self._ended.pop(call.id, None)
         if settlement is None:
             return
-        failed = settlement.error_code is not None or settlement.status >= 400
-        if failed or self._options.sample >= 1 or self._chance() < self._options.sample:
+        sample = self._options.sample
+        if sample >= 1 or _failed(settlement) or self._chance() < sample:
             sent, elapsed = call.body_bytes_sent, settlement.elapsed
             self._add(access_line(call, settlement.status, settlement.error_code, sent, elapsed, settlement))
 
@@ -90,3 +90,7 @@ class AccessLog:
             self.flush()
         elif self._timer is None:
             self._timer = self._clock.call_later(_DELAY, self.flush)
+
+
+def _failed(settlement: Settlement) -> bool:
+    return settlement.error_code is not None or settlement.status >= 400

@@ -25,7 +25,7 @@ class Percentile:
 
     def __init__(self, guess: int) -> None:
         self._weights = array("d", bytes(8 * len(_EDGES)))
-        self._at = _bucket(guess)
+        self._at = bisect_left(_EDGES, guess, 0, _LAST)
         self._weights[self._at] = self._weight = self._total = 1.0
         self._above = 0.0
 
@@ -34,7 +34,7 @@ class Percentile:
         return _EDGES[self._at]
 
     def learn(self, tokens: int) -> None:
-        at = _bucket(tokens)
+        at = bisect_left(_EDGES, tokens, 0, _LAST)
         self._weight = weight = self._weight / _FORGETS
         self._weights[at] += weight
         self._total += weight
@@ -90,7 +90,3 @@ class Answers:
 
     def __repr__(self) -> str:
         return f"<Answers known={len(self._learnt)}>"
-
-
-def _bucket(tokens: int) -> int:
-    return bisect_left(_EDGES, tokens, 0, _LAST)

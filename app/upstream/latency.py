@@ -69,16 +69,21 @@ class Latency:
         if seconds > (self.seconds or 0.0):
             self._peak, self._at = seconds, now
 
-    def stop(self, admitted: float, *, answered: bool, streams: bool) -> None:
-        """A call admitted then was answered now, or ended without an answer."""
+    def answered(self, admitted: float, streams: bool) -> None:
+        """A call admitted then was answered now."""
         now = self._clock.monotonic()
         seconds = now - admitted
-        if answered:
-            self.observe(seconds, now)
-            self.on_answer(admitted)
-        else:
-            self.expect_at_least(seconds, now)
-        if streams and (answered or seconds >= self.conduct.options.slow_floor):
+        self.observe(seconds, now)
+        self.on_answer(admitted)
+        if streams:
+            self.conduct.waited(seconds, now)
+
+    def unanswered(self, admitted: float, streams: bool) -> None:
+        """A call admitted then ended now without an answer."""
+        now = self._clock.monotonic()
+        seconds = now - admitted
+        self.expect_at_least(seconds, now)
+        if streams and seconds >= self.conduct.options.slow_floor:
             self.conduct.waited(seconds, now)
 
     def failed(self) -> None:
@@ -96,12 +101,12 @@ class Stopwatch(Struct, eq=False):
 
     def answered(self) -> None:
         self._running = False
-        self._gate.stop(self._admitted, answered=True, streams=self._streams)
+        self._gate.answered(self._admitted, self._streams)
 
     def __call__(self, settlement: Settlement) -> None:
         if self._running:
             self._running = False
-            self._gate.stop(self._admitted, answered=False, streams=self._streams)
+            self._gate.unanswered(self._admitted, self._streams)
         if settlement.outcome is Outcome.SUCCESS:
             self._gate.conduct.succeeded()
         elif settlement.outcome is Outcome.FAILURE:

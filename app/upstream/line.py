@@ -25,28 +25,29 @@ class Line:
     def __init__(self, clock: Clock, options: Callable[[], QueueOptions]) -> None:
         self._clock = clock
         self._options = options
-        self._waiters: OrderedDict[Waiter, None] = OrderedDict()
+        self.waiters: OrderedDict[Waiter, None] = OrderedDict()
+        """By arrival."""
         self._classes: dict[int, FairQueue] = {}
         self._tried: Counter[frozenset[str]] = Counter()
 
     def __len__(self) -> int:
-        return len(self._waiters)
+        return len(self.waiters)
 
     def __iter__(self) -> Iterator[Waiter]:
         """By arrival."""
-        return iter(tuple(self._waiters))
+        return iter(tuple(self.waiters))
 
     def __contains__(self, waiter: Waiter) -> bool:
-        return waiter in self._waiters
+        return waiter in self.waiters
 
     def push(self, waiter: Waiter) -> None:
-        self._waiters[waiter] = None
+        self.waiters[waiter] = None
         self._tried[waiter.tried] += 1
         self.of(waiter.priority).push(waiter)
 
     def discard(self, waiter: Waiter) -> None:
         """It leaves unserved; harmless when it has left already."""
-        if waiter in self._waiters:
+        if waiter in self.waiters:
             self._strike(waiter)
             self._classes[waiter.priority].remove(waiter)
 
@@ -82,7 +83,7 @@ class Line:
         None when that would be the newcomer.
         """
         lowest = max((each for each, queue in self._classes.items() if queue), default=newcomer.priority)
-        if lowest < newcomer.priority or not self._waiters:
+        if lowest < newcomer.priority or not self.waiters:
             return None
         queue = self._classes[lowest]
         greediest = queue.greediest
@@ -95,7 +96,7 @@ class Line:
     @property
     def since(self) -> float | None:
         """When the longest waiting of them came."""
-        first = next(iter(self._waiters), None)
+        first = next(iter(self.waiters), None)
         return None if first is None else first.since
 
     @property
@@ -104,7 +105,7 @@ class Line:
         return min((each for each, queue in self._classes.items() if queue), default=None)
 
     def _strike(self, waiter: Waiter) -> None:
-        del self._waiters[waiter]
+        del self.waiters[waiter]
         self._tried[waiter.tried] -= 1
         if not self._tried[waiter.tried]:
             del self._tried[waiter.tried]

@@ -46,7 +46,7 @@ class WaitingRoom:
         self.served_at = -math.inf
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self._line.waiters)
 
     @property
     def options(self) -> QueueOptions:
