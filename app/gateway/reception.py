@@ -64,20 +64,22 @@ class Reception(Struct, eq=False):
         """
         reply = self._reply
         self._endpoint.progressed_at = self._clock.monotonic()
-        raw = await _read_all(reply.body, ERROR_BODY)
+        raw = await _read_error(reply.body)
         error = classify_head(reply.status, reply.headers, raw)
         raise error or BadUpstream()
 
     async def whole(self) -> JsonExchange:
         """A JSON answer."""
-        call = self._call
+        call, body = self._call, self._reply.body
+        parts: list[bytes] = []
         try:
-            raw = await _read_all(self._reply.body, None)
+            while chunk := await body.read():
+                parts.append(chunk)
         except StreamBroken as error:
             raise ClosedEarly from error
         answer = read_reply(
             call.surface,
-            raw,
+            b"".join(parts),
             model=call.model,
             prompt_estimate=call.prompt_estimate,
             completion_limit=call.completion_limit,
@@ -164,16 +166,11 @@ class Reception(Struct, eq=False):
         return JsonExchange(answer)
 
 
-async def _read_all(body: Body, limit: int | None) -> bytes:
-    """The whole body; with a limit, its first bytes only."""
-    first = await body.read()
-    if not first:
-        return first
-    parts = [first]
-    size = len(first)
-    while chunk := await body.read():
-        parts.append(chunk)
-        size += len(chunk)
-        if limit is not None and size > limit:
+async def _read_error(body: Body) -> bytes:
+    """An error answer, as far as it is read."""
+    raw = await body.read()
+    while raw and (chunk := await body.read()):
+        raw += chunk
+        if len(raw) > ERROR_BODY:
             break
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return raw

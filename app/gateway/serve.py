@@ -99,9 +99,8 @@ class Gateway:
 
     def _limit(self, call: Call, model: Model) -> float:
         timeouts = self._timeouts(model.name)
-        call.deadline = min(
-            call.deadline, call.arrived + (timeouts.stream_total if call.streams else timeouts.total)
-        )
+        limit = timeouts.stream_total if call.streams else timeouts.total
+        call.deadline = min(call.deadline, call.arrived + limit)
         return call.deadline
 
     async def _dispatched(

@@ -153,7 +153,10 @@ class Deadline:
         wait = min(self._until, self._since + self._span) - now
         if self._task is None or wait == _NEVER:
             return
-        wait = min(max(wait, 0.0), STRIDE)
+        if wait > STRIDE:
+            wait = STRIDE
+        elif wait < 0:
+            wait = 0.0
         if self._timer is not None:
             if self._due <= now + wait:
                 return

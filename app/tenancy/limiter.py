@@ -164,12 +164,12 @@ class Limiter:
         """Completion tokens to reserve. Raises InvalidRequest where a strict tenant leaves them open."""
         if call.surface.dialect in _WITHOUT_COMPLETION:
             return 0
-        limit = call.completion_limit
-        if call.key.tenant.strict:
+        limit, tenant = call.completion_limit, call.key.tenant
+        if tenant.strict:
             if limit is None:
                 raise unbounded()
             return limit
-        expected = self._answers.expected(call.key.tenant.id, call.target) * call.choices
+        expected = self._answers.expected(tenant.id, call.target) * call.choices
         return expected if limit is None or expected < limit else limit
 
 
