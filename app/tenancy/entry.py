@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from app.core.outcome import NO_USAGE, Outcome, Usage
@@ -36,11 +37,16 @@ class Entries:
         return self._row(call, "open", call.metered.usage_source, call.metered.usage, wasted, _UNKNOWN)
 
     def settled(self, call: Call, settlement: Settlement) -> UsageRow:
-        """Void calls used nothing that anyone pays for: what was generated all the same is wasted."""
-        wasted = _wasted(call, settlement)
-        if settlement.billed:
-            source, usage = settlement.usage_source, settlement.usage
-            return self._row(call, "settled", source, usage, wasted, settlement)
+        """Void calls used nothing that anyone pays for: what was generated all the same is wasted.
+
+        So are tokens that reached nobody who wanted them: of attempts that did not end well.
+        """
+        usage, billed = settlement.usage, settlement.billed
+        wasted = 0 if settlement.outcome is Outcome.SUCCESS else usage.completion
+        for attempt in call.attempts[:-1] if billed else call.attempts:
+            wasted += attempt.wasted
+        if billed:
+            return self._row(call, "settled", settlement.usage_source, usage, wasted, settlement)
         return self._row(call, "void", None, NO_USAGE, wasted, settlement)
 
     def _row(
@@ -62,8 +68,8 @@ class Entries:
             call.client_request_id,
             key.tenant.id,
             key.id,
-            _clean(model, 500),
-            call.served_model and _clean(call.served_model, 200),
+            _clean_name(model, 500),
+            call.served_model and _clean_name(call.served_model, 200),
             call.endpoint,
             call.surface.name,
             state,
@@ -113,9 +119,5 @@ def _clean(word: str, longest: int) -> str:
     return "".join(letter for letter in word if letter.isprintable())[:longest]
 
 
-def _wasted(call: Call, settlement: Settlement) -> int:
-    """Tokens that reached nobody who wanted them: of attempts that did not end well."""
-    wasted = 0 if settlement.outcome is Outcome.SUCCESS else settlement.usage.completion
-    for attempt in call.attempts[:-1] if settlement.billed else call.attempts:
-        wasted += attempt.wasted
-    return wasted
+_clean_name = lru_cache(maxsize=512)(_clean)
+"""For the names of the fleet's models, which are few."""

@@ -77,9 +77,10 @@ class Keys:
     def known(self, secret: str) -> Key | None:
         """Two hash lookups and no query: None also for what is too old to be believed."""
         known = self._known.get(sha256(secret))
-        if known is None or self._clock.time() >= known.expires_at or self._doubtful():
+        if known is None or self._clock.time() >= known.expires_at:
             return None
-        return known.key
+        unconfirmed = self._clock.monotonic() - self._changes.confirmed
+        return known.key if unconfirmed <= self._options.cache_grace else None
 
     async def find(self, secret: str) -> Key:
         """Concurrent finds of one secret share one query."""
@@ -119,9 +120,6 @@ class Keys:
 
     def __repr__(self) -> str:
         return f"<Keys known={len(self._known)} unknown={len(self._unknown)} asked={len(self._asked)}>"
-
-    def _doubtful(self) -> bool:
-        return self._clock.monotonic() - self._changes.confirmed > self._options.cache_grace
 
     async def _ask(self, secret: bytes) -> Key:
         digest, previous = self._pepper.digest(secret), self._pepper.previous_digest(secret)
