@@ -41,9 +41,11 @@ def secret_of(headers: Mapping[str, str]) -> str:
 async def identify(headers: Mapping[str, str], keys: KeyDirectory) -> Key:
     """Raises InvalidKey or StorageUnavailable."""
     secret = secret_of(headers)
-    key = keys.known(secret)
-    if key is not None:
-        return key
+    return keys.known(secret) or await find(secret, keys)
+
+
+async def find(secret: str, keys: KeyDirectory) -> Key:
+    """For a secret that is not known yet; raises the same."""
     if not secret:
         raise InvalidKey
     return await keys.find(secret)

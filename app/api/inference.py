@@ -6,9 +6,10 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING
 
-from app.api.identity import client_request_id, identify, new_call_id
+from app.api.identity import client_request_id, find, new_call_id, secret_of
 from app.api.intake import WANTED, check_media_type, headers_of, read_body
 from app.api.relay import Relay
 from app.core.call import Call
@@ -112,7 +113,7 @@ class Inference:
             key=NOBODY,
             arrived=now,
             started_at=self._clock.time(),
-            deadline=float("inf"),
+            deadline=inf,
             client_request_id=client_request_id(headers),
             headers={name: headers[name] for name in TRAVELLING if name in headers},
             remote_addr=self._edge.client_of(scope),
@@ -125,7 +126,8 @@ class Inference:
         """Fill in who calls and what is wanted. Raises GatewayError."""
         if not self._edge.admitting():
             raise ShuttingDown
-        call.key = await identify(headers, self._keys)
+        secret = secret_of(headers)
+        call.key = self._keys.known(secret) or await find(secret, self._keys)
         shedding = self._shedding
         shedding.admit(call.key.tenant.priority)
         check_media_type(headers)
@@ -135,7 +137,8 @@ class Inference:
         if len(raw) > LARGE:
             await asyncio.sleep(0)  # others first: measuring it is as much work as decoding it
         params = read(call.surface, call.body, self._policy)
-        model = self._gateway.catalog.resolve(params.model, call.key)
+        catalog = self._gateway.catalog
+        model = catalog.resolve(params.model, call.key)
         call.model = params.model or model.name
         call.target = model.name
         call.streams = params.stream
@@ -145,16 +148,14 @@ class Inference:
         call.measure = measure(call.surface, call.body)
         call.prompt_estimate = self._prompts.tokens(model.name, call.measure)
         if call.completion_limit is None and call.key.tenant.strict:
-            call.completion_limit = self._gateway.catalog.longest_answer(call, model)
-        call.deadline = self._deadline(headers, call.arrived)
+            call.completion_limit = catalog.longest_answer(call, model)
+        if "x-request-timeout-ms" in headers:
+            call.deadline = call.arrived + _patience(headers["x-request-timeout-ms"])
         return model
 
-    @staticmethod
-    def _deadline(headers: Mapping[str, str], arrived: float) -> float:
-        """A caller's own limit can only shorten what the configuration allows."""
-        given = headers.get("x-request-timeout-ms")
-        if given is None:
-            return float("inf")
-        if not (given.isascii() and given.isdigit() and given.strip("0")):
-            raise InvalidRequest("Give x-request-timeout-ms as a whole number of milliseconds.")
-        return arrived + float(given) / 1000
+
+def _patience(given: str) -> float:
+    """A caller's own limit, in seconds; it can only shorten what the configuration allows."""
+    if not (given.isascii() and given.isdigit() and given.strip("0")):
+        raise InvalidRequest("Give x-request-timeout-ms as a whole number of milliseconds.")
+    return float(given) / 1000
