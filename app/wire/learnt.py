@@ -80,7 +80,8 @@ class Prompts:
         self.per_media = PerMedia()
 
     def tokens(self, model: str, measured: Measure) -> int:
-        return measured.tokens(self.ratio.of(model), self.per_media.of(model))
+        per_media = self.per_media.of(model) if measured.media else 0.0
+        return measured.tokens(self.ratio.of(model), per_media)
 
     def settled(self, call: Call, settlement: Settlement) -> None:
         """Only an engine's own count teaches."""
