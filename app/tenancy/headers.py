@@ -27,8 +27,8 @@ def ratelimit_headers(decisions: Iterable[Decision]) -> dict[str, str]:
     headers = {}
     for rule, decision in tightest.items():
         limit, remaining, reset = _HEADERS[rule]
-        headers[limit] = str(decision.limit)
-        headers[remaining] = str(decision.remaining)
+        headers[limit] = f"{decision.limit}"
+        headers[remaining] = f"{decision.remaining}"
         headers[reset] = span(decision.reset_after)
     return headers
 
