@@ -87,6 +87,10 @@ def test_the_most_choices_are_the_policys():
     assert refused({"n": 2}, policy=Policy(max_n=1)) == "n"
 
 
+def test_without_a_number_of_choices_there_is_one():
+    assert read(CHAT, {}, POLICY).n == read(CHAT, {"n": None, "best_of": None}, POLICY).n == 1
+
+
 @pytest.mark.parametrize("surface", [RESPONSES, MESSAGES, EMBEDDINGS])
 def test_surfaces_without_choices_have_one(surface):
     assert read(surface, {"n": 99, "prompt": ["a", "b"]}, POLICY).choices == 1
