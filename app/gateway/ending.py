@@ -191,3 +191,6 @@ class Ending(Struct, eq=False):
     @property
     def elapsed(self) -> float:
         return self._clock.monotonic() - self.call.arrived
+
+    def __repr__(self) -> str:
+        return f"<Ending of {self.call.id} reached={self.reached}>"

@@ -53,6 +53,9 @@ class Reception(Struct, eq=False):
     _clock: Clock
     heard: float | None = None
 
+    def __repr__(self) -> str:
+        return f"<Reception of {self._call.id}>"
+
     def close(self) -> None:
         """Drops the connection, unless the body had ended."""
         self._reply.body.close()

@@ -33,7 +33,8 @@ async def test_as_many_streams_as_the_bulkheads_let_in_are_open_at_once_and_all_
     """The default is 256 places for each endpoint."""
     streams = 256 * endpoints
     fleet = [Simulator(ttft=0.05, itl=0.05) for _ in range(endpoints)]
-    async with running(fleet, resilience=PATIENT) as gateway:
+    unasked = {"interval": 600, "interval_down": 600}  # paused engines would be found to be stuck
+    async with running(fleet, resilience=PATIENT, health=unasked, scrape={"interval": 600}) as gateway:
         for simulator in fleet:
             simulator.pause()
         callers = []

@@ -114,6 +114,7 @@ async def test_u44_endpoint_that_passes_every_probe_and_fails_every_call_is_set_
     async with running(fleet, health=PROBES) as gateway:
         async with load(gateway) as seen:
             await until(lambda: row(gateway)["ejected"])
+            await more(seen, 10)  # those that were under way
             before = hits(half_dead)
             await more(seen, 100)
         assert row(gateway)["eject_reason"] == "relapses"

@@ -82,7 +82,7 @@ async def test_calls_go_on_and_every_row_arrives_once(proxy, how):
         await traffic.end()
         assert bool(proxy.killed) is (how == "reset")
         assert set(traffic.statuses) == {200}
-        assert traffic.slowest < 5
+        assert traffic.slowest < 15
         await assert_every_call_is_booked_once(gateway)
 
 
@@ -113,7 +113,7 @@ async def test_calls_go_on_while_the_server_is_stopped_started_and_suspended(own
         await until(lambda: storage.store_up and not storage.journal.backlog)
         await traffic.end()
         assert set(traffic.statuses) == {200}
-        assert traffic.slowest < 5
+        assert traffic.slowest < 15
         await assert_every_call_is_booked_once(gateway)
 
 
