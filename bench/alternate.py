@@ -18,7 +18,7 @@ from bench.wrk import wrk
 
 FIGURES = (
     "cpu_us", "busy", "requests_per_second", "events_per_second", "first_p50", "first_p99", "whole_p50",
-    "whole_p99", "gaps_p50", "gaps_p99", "gaps_max", "relayed_p50", "relayed_p99", "rss", "load_busy", "errors", "short",
+    "whole_p99", "gaps_p50", "gaps_p99", "gaps_max", "relayed_p50", "relayed_p99", "rss", "load_busy", "errors", "short", "open",
 )  # fmt: skip
 """What is summed up of the rounds: times in seconds, but `cpu_us` in microseconds per request or event; `rss` in bytes.
 

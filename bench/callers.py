@@ -14,7 +14,7 @@ from bench.answers import MARK
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _END = b"\r\n0\r\n\r\n"
-_BACK_OFF = 0.01
+BACK_OFF = 0.01
 """Seconds before the call after one that failed."""
 
 
@@ -37,12 +37,16 @@ class Seen:
 class Caller(asyncio.Protocol):
     """Sends what `request` gives it; the next one when the answer is complete, until `request` says None.
 
-    `heard`: it had the first event of a stream.
+    `heard`: it had the first event of a stream. `lost` is told when the connection is gone, by whichever side; the
+    caller can be given another one.
     """
 
-    def __init__(self, seen: Seen, request: Callable[[], bytes | None]) -> None:
+    def __init__(
+        self, seen: Seen, request: Callable[[], bytes | None], lost: Callable[[], object] = lambda: None
+    ) -> None:
         self._seen = seen
         self._request = request
+        self._lost = lost
         self._head = b""
         self.waiting = False
         self.heard = False
@@ -64,6 +68,7 @@ class Caller(asyncio.Protocol):
         if self.waiting:
             self.waiting = False
             self._seen.errors["lost"] += 1
+        self._lost()
 
     def _call(self) -> None:
         request = self._request()
@@ -131,4 +136,4 @@ class Caller(asyncio.Protocol):
             self._call()
         else:
             self._seen.errors[self._status.decode()] += 1
-            asyncio.get_running_loop().call_later(_BACK_OFF, self._call)
+            asyncio.get_running_loop().call_later(BACK_OFF, self._call)

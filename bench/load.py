@@ -18,7 +18,7 @@ from typing import Any
 
 import uvloop
 
-from bench.callers import Caller, Seen
+from bench.callers import BACK_OFF, Caller, Seen
 from bench.cpu import between, rss, spent
 from bench.figures import percentile
 
@@ -52,6 +52,7 @@ class Crowd:
         self._keys = keys
         self._requests = itertools.cycle([self._written(key, chosen.tokens) for key in keys])
         self._callers: list[Caller] = []
+        self._opening: set[asyncio.Task[None]] = set()
 
     def _written(self, key: str, tokens: int) -> bytes:
         return request(key, self._chosen.stream, tokens, self._chosen.body)
@@ -66,13 +67,33 @@ class Crowd:
     async def gather(self) -> None:
         numbers = range(self._chosen.connections)
         for begin in range(0, len(numbers), AT_ONCE):
-            await asyncio.gather(*(self._open(number) for number in numbers[begin : begin + AT_ONCE]))
+            await asyncio.gather(*(self._join(number) for number in numbers[begin : begin + AT_ONCE]))
 
-    async def _open(self, number: int) -> None:
+    async def _join(self, number: int) -> None:
         mine = self._of(number)
-        caller = Caller(self.seen, lambda: None if self._finishing else next(mine))
-        await asyncio.get_running_loop().create_connection(lambda: caller, "127.0.0.1", self._chosen.port)
+
+        def again() -> None:
+            if not self._finishing:
+                opening = loop.create_task(self._open(caller, BACK_OFF))
+                self._opening.add(opening)
+                opening.add_done_callback(self._opening.discard)
+
+        loop = asyncio.get_running_loop()
+        caller = Caller(self.seen, lambda: None if self._finishing else next(mine), again)
+        await self._open(caller)
         self._callers.append(caller)
+
+    async def _open(self, caller: Caller, after: float = 0.0) -> None:
+        """Until it succeeds: the crowd stays as large as it was."""
+        await asyncio.sleep(after)
+        loop = asyncio.get_running_loop()
+        while not self._finishing:
+            try:
+                await loop.create_connection(lambda: caller, "127.0.0.1", self._chosen.port)
+                return
+            except OSError:
+                self.seen.errors["refused"] += 1
+                await asyncio.sleep(BACK_OFF)
 
     async def begun(self, patience: float = 30.0) -> None:
         """Every stream has had its first event, or one of them had not within so many seconds."""
@@ -88,6 +109,7 @@ class Crowd:
             await asyncio.sleep(0.005)
 
     def close(self) -> None:
+        self._finishing = True
         for caller in self._callers:
             caller.close()
 

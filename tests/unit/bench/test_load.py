@@ -122,11 +122,15 @@ async def test_a_refusal_is_an_error_by_its_status():
     assert found["errors"] > 0
 
 
-async def test_a_connection_that_is_cut_is_an_error():
-    async with saying(STREAM_HEAD + opening(False), then_close=True) as port:
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [(STREAM_HEAD + opening(False), "lost"), (COMPLETION.replace(b"200 OK", b"503 No"), "503")],
+)
+async def test_who_loses_the_connection_counts_it_and_opens_another(answer, kind):
+    async with saying(answer, then_close=True) as port:
         found = await loaded(port, "--stream")
-    assert found["kinds"] == {"lost": 4}
-    assert found["open"] == 0
+    assert found["kinds"] == {kind: found["errors"]}
+    assert found["errors"] > 4
 
 
 @pytest.mark.parametrize("size", [1, 7, 24, 1000])
