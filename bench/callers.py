@@ -116,9 +116,7 @@ class Caller(asyncio.Protocol):
                 self._age(data, now)
         self._tail = data[-32:] if len(data) >= 32 else (self._tail + data)[-32:]
         if self._tail.endswith(_END):
-            if b"data: [DONE]" not in self._tail:
-                seen.short += 1
-            self._end()
+            self._end(b"data: [DONE]" in self._tail)
 
     def _age(self, data: bytes, now: int) -> None:
         at = data.find(MARK)
@@ -128,9 +126,12 @@ class Caller(asyncio.Protocol):
                 self._seen.relayed.append(now - int(stamp, 16))
             at = data.find(MARK, at + 18)
 
-    def _end(self) -> None:
+    def _end(self, complete: bool = True) -> None:
         self.waiting = False
-        if self._status == b"200":
+        if not complete:
+            self._seen.short += 1
+            self._call()
+        elif self._status == b"200":
             self._seen.answers += 1
             self._seen.whole.append(time.monotonic_ns() - self._sent)
             self._call()

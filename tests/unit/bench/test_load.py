@@ -111,7 +111,8 @@ async def test_a_stream_without_done_is_short():
     whole = STREAM_HEAD + opening(False) + ending(1)
     async with saying(whole.replace(b"[DONE]", b"[GONE]")) as port:
         found = await loaded(port, "--stream")
-    assert found["short"] == found["requests"] > 0
+    assert found["short"] > 4
+    assert (found["requests"], found["errors"]) == (0, 0)
 
 
 async def test_a_refusal_is_an_error_by_its_status():
