@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,15 +52,17 @@ def effort(chosen: argparse.Namespace) -> Effort:
 def measure(wanted: Sequence[Scenario | Special], effort: Effort, found: dict[str, Any]) -> None:
     """Adds to what is found row by row, so that an interruption loses one."""
     for row in wanted:
-        print(f"{row.name} …", file=sys.stderr)
+        began = time.monotonic()
+        print(f"{row.name} … ", end="", file=sys.stderr, flush=True)
         try:
             if isinstance(row, Special):
                 figures = row.run(effort)
                 found["specials"].append({"name": row.name, "title": row.title, "figures": figures})
             else:
                 found["scenarios"].append(run(row, effort))
+            print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
         except Absent as error:
-            print(f"{row.name}: skipped, {error}", file=sys.stderr)
+            print(f"skipped, {error}", file=sys.stderr)
 
 
 def main() -> None:
@@ -67,6 +71,7 @@ def main() -> None:
     if chosen.list:
         print("\n".join(f"{row.name:14} {row.title}" for row in wanted))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     found: dict[str, Any] = {"machine": machine(), "scenarios": [], "specials": []}
     try:
         measure(wanted, effort(chosen), found)

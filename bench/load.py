@@ -95,7 +95,7 @@ class Crowd:
                 self.seen.errors["refused"] += 1
                 await asyncio.sleep(BACK_OFF)
 
-    async def begun(self, patience: float = 30.0) -> None:
+    async def begun(self, patience: float = 10.0) -> None:
         """Every stream has had its first event, or one of them had not within so many seconds."""
         loop = asyncio.get_running_loop()
         end = loop.time() + patience
