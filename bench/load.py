@@ -108,8 +108,9 @@ class Crowd:
         while any(caller.waiting for caller in self._callers):
             await asyncio.sleep(0.005)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._finishing = True
+        await asyncio.gather(*self._opening)
         for caller in self._callers:
             caller.close()
 
@@ -159,7 +160,7 @@ async def measure(chosen: argparse.Namespace, keys: list[str]) -> dict[str, Any]
     if chosen.pid:
         found |= {"cpu_ns": cpu["target"], "rss": rss(chosen.pid)}
     found |= {"load_busy": cpu["load"] / 1e9 / seconds, "open": crowd.open}
-    crowd.close()
+    await crowd.close()
     return found
 
 

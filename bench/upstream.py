@@ -13,7 +13,7 @@ import json
 import os
 import re
 import time
-from typing import cast
+from typing import NamedTuple, cast
 
 import uvloop
 
@@ -42,8 +42,10 @@ class Endpoint(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=0)
         self._file = transport.get_extra_info("socket").fileno()
         self._stats["connections"] += 1
+        self._stats["open"] += 1
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stats["open"] -= 1
         self._pace.leave(self)
 
     def pause_writing(self) -> None:
@@ -108,16 +110,24 @@ class Endpoint(asyncio.Protocol):
             self._transport.write(some[sent:])
 
 
-async def serve(endpoints: int, interval: float, step: bool) -> tuple[list[asyncio.Server], list[int]]:
-    """Servers and their ports; `interval` in seconds, 0 for events back to back."""
+class Served(NamedTuple):
+    """`stats` is what GET /stats tells."""
+
+    servers: list[asyncio.Server]
+    ports: list[int]
+    stats: dict[str, int]
+
+
+async def serve(endpoints: int, interval: float, step: bool) -> Served:
+    """`interval` in seconds, 0 for events back to back."""
     loop = asyncio.get_running_loop()
     pace = Pace(interval, step)
-    stats = dict.fromkeys(("connections", "requests", "events"), 0)
+    stats = dict.fromkeys(("connections", "open", "requests", "events"), 0)
     servers = [
         await loop.create_server(lambda: Endpoint(pace, stats), "127.0.0.1", 0, backlog=8192)
         for _ in range(endpoints)
     ]
-    return servers, [server.sockets[0].getsockname()[1] for server in servers]
+    return Served(servers, [server.sockets[0].getsockname()[1] for server in servers], stats)
 
 
 async def main() -> None:
@@ -126,8 +136,8 @@ async def main() -> None:
     parser.add_argument("--interval", type=float, default=0.0, help="seconds between events; inf for none")
     parser.add_argument("--step", action="store_true", help="all streams at the same moment")
     chosen = parser.parse_args()
-    _servers, ports = await serve(chosen.endpoints, chosen.interval, chosen.step)
-    print(json.dumps({"ports": ports}), flush=True)
+    served = await serve(chosen.endpoints, chosen.interval, chosen.step)
+    print(json.dumps({"ports": served.ports}), flush=True)
     await asyncio.Event().wait()
 
 
