@@ -101,8 +101,8 @@ SCENARIOS = [
         64,
         0.008,
         name="first-token",
-        title="SSE, 64 streams of 16 events, 8 ms",
-        tokens=16,
+        title="SSE, 64 streams of 32 events, 8 ms",
+        tokens=32,
         references=("direct", *REFERENCES),
     ),
     _compared(

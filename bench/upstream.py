@@ -81,12 +81,16 @@ class Endpoint(asyncio.Protocol):
             tokens = _TOKENS.search(body)
             self._exact = _EXACT.search(body) is not None
             self._written, self._total = 0, int(tokens[1]) if tokens else 128
-            self._write(STREAM_HEAD + opening(self._exact))
-            if not self._paused:
+            # An engine tells its role with the first token.
+            self._write(STREAM_HEAD + opening(self._exact) + self._event())
+            if self._total and not self._paused:
                 self._pace.join(self)
 
     def tick(self) -> None:
-        """The next event; after the last one the end, with the same write."""
+        self._write(self._event())
+
+    def _event(self) -> bytes:
+        """The next event; the last one with the end."""
         before, after = content(self._written + 1 if self._exact else 0)
         self._written += 1
         self._stats["events"] += 1
@@ -95,7 +99,7 @@ class Endpoint(asyncio.Protocol):
             self._pace.leave(self)
             self._total = 0
             event += ending(self._written)
-        self._write(event)
+        return event
 
     def _write(self, some: bytes) -> None:
         """At once, past the loop's queue: the time in the event is then that of its writing."""

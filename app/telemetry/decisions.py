@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from app.core.errors import GatewayError
     from app.core.outcome import Settlement
 
-KEPT = 10_000
+KEPT = 5_000
 
 
 class DecisionLog:

@@ -156,11 +156,12 @@ async def test_an_event_counts_once_however_it_is_cut(size):
     assert (seen.answers, seen.events, seen.short, len(seen.first)) == (1, 3, 0, 1)
 
 
-async def test_an_upstream_that_is_told_to_wait_for_ever_opens_streams_alone():
+async def test_an_upstream_that_is_told_to_wait_for_ever_tells_the_first_token_alone():
     async with endpoints(interval=math.inf) as ((port,), _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request("key", stream=True, tokens=8, size=512))
         assert b'"role":"assistant"' in await reader.readuntil(b"\n\n\r\n")
+        assert b'"content":"~T' in await reader.readuntil(b"\n\n\r\n")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.read(1), 0.05)
         writer.close()
