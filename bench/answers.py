@@ -9,7 +9,9 @@ MARK = b"~T"
 """Before 16 hexadecimal digits: monotonic nanoseconds at which the event was written."""
 
 _ID = "chatcmpl-8f14e45fceea167a5a36dedd4bea2543"
-_SAME = {"id": _ID, "created": 1795160000, "model": "qwen3-8b"}
+_MADE = {"created": 1795160000, "model": "qwen3-8b"}
+_WHOLE = {"id": _ID, "object": "chat.completion", **_MADE}
+_PART = {"id": _ID, "object": "chat.completion.chunk", **_MADE}
 PROMPT = 23
 
 STREAM_HEAD = (
@@ -49,7 +51,7 @@ def _event(delta: dict[str, object], finish: str | None, **fields: object) -> by
         "finish_reason": finish,
         "token_ids": None,
     }
-    return _chunk(_compact({**_SAME, "object": "chat.completion.chunk", "choices": [choice], **fields}))
+    return _chunk(_compact({**_PART, "choices": [choice], **fields}))
 
 
 @cache
@@ -71,7 +73,7 @@ def content(completion: int) -> tuple[bytes, bytes]:
 @cache
 def ending(completion: int) -> bytes:
     """From the finish reason to the end of the answer."""
-    usage = {**_SAME, "object": "chat.completion.chunk", "choices": [], "usage": _usage(completion)}
+    usage = {**_PART, "choices": [], "usage": _usage(completion)}
     return (
         _event({"content": ""}, "stop", stop_reason=None)
         + _chunk(_compact(usage))
@@ -99,8 +101,7 @@ _CHOICE = {
 }
 COMPLETION = whole(
     {
-        **_SAME,
-        "object": "chat.completion",
+        **_WHOLE,
         "choices": [_CHOICE],
         "service_tier": None,
         "system_fingerprint": None,
