@@ -196,8 +196,7 @@ class ModelPool:
         return {"endpoints": list(self.choice.names), "queued": self.queued, "panic": self.panic}
 
     def _take(self, call: Call, tried: Collection[str]) -> Place | None:
-        shares = self._shares
-        if shares is not None and not shares.may_hold(call.key.tenant.id):
+        if self._held_back(call):
             return None
         endpoint = self.choose(call, tried)
         if endpoint is None:
@@ -205,8 +204,8 @@ class ModelPool:
         lease = Lease()
         try:
             lease.enter(call, endpoint.gates)
-            if shares is not None:
-                lease.enter(call, (shares,))
+            if self._shares is not None:
+                lease.enter(call, (self._shares,))
         except BaseException as error:
             lease.settle(ABANDONED)
             if not isinstance(error, GatewayError):

@@ -72,7 +72,7 @@ class Params(Struct, frozen=True):
     @property
     def completion_limit(self) -> int | None:
         """Tokens over all choices."""
-        return None if self.max_tokens is None else self.max_tokens * self.n * self.prompts
+        return None if self.max_tokens is None else self.max_tokens * self.choices
 
     @property
     def usage_wanted(self) -> UsageWanted:
