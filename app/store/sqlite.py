@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from app.core.errors import StorageUnavailable
+from app.store.serial import SerialThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,20 +38,20 @@ class SqliteThread:
         self._uri = f"{location.file_uri}?mode={'rwc' if create else 'rw'}"
         self._lock = lock
         self._prepare = prepare
-        self._thread = ThreadPoolExecutor(1, "sluice-sqlite")
+        self._thread = SerialThread("sluice-sqlite")
         self._file: tuple[int, int] | None = None
         self.connection: sqlite3.Connection | None = None
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns; raises StorageUnavailable. `work` begins and commits its transaction."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+            return await self._thread.run(partial(self._run, work))
         except (sqlite3.Error, OSError, OverflowError) as error:
             raise StorageUnavailable from error
 
     async def aclose(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
+        await self._thread.run(self._close)
+        self._thread.end()
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
