@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING
 
 from app.core.errors import StorageUnavailable
@@ -76,10 +75,17 @@ class JournaledRows:
             task.exception()
 
     async def _in_time(self, write: asyncio.Task[None]) -> bool:
+        """Whether the write has succeeded; it goes on where it has not ended."""
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        timer = self._clock.call_later(self._storing.after, partial(over.set_result, None))
+
+        def wake(_: object = None) -> None:
+            if not over.done():
+                over.set_result(None)
+
+        write.add_done_callback(wake)
+        timer = self._clock.call_later(self._storing.after, wake)
         try:
-            await asyncio.wait({write, over}, return_when=asyncio.FIRST_COMPLETED)
+            await over
         finally:
             timer.cancel()
         return write.done() and write.exception() is None
