@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import suppress
 from itertools import chain
@@ -15,7 +16,7 @@ from app.store.sqlite import SqliteThread
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Iterator, Sequence
 
     from app.store.database import DatabaseOptions
     from app.store.location import Location
@@ -36,9 +37,9 @@ _PORTIONS = (128, 32, 8, 1)
 
 
 class Batch(Protocol):
-    """One writer with one connection, opened at the first write and anew after a failure."""
+    """One write at a time with one connection, opened at the first and anew after a failure."""
 
-    async def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> Awaitable[None]:
         """All rows or none; raises StorageUnavailable."""
         ...
 
@@ -60,14 +61,14 @@ class SqliteBatch:
     def __init__(self, location: Location, options: DatabaseOptions) -> None:
         self.thread = SqliteThread(location, lock=options.lock, prepare=_safe)
 
-    async def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> Awaitable[None]:
         def write(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
             for text, values in _portions(statement, rows):
                 connection.execute(text, values)
             connection.execute("COMMIT")
 
-        await self.thread.run(write)
+        return self.thread.run(write)
 
     async def aclose(self) -> None:
         await self.thread.aclose()
@@ -101,10 +102,11 @@ class PostgresBatch:
         self._dsn = location.dsn
         self._timeout = options.timeout
         self._connection: asyncpg.Connection | None = None
+        self._turn = asyncio.Lock()
 
     async def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         try:
-            async with within(self._timeout):
+            async with self._turn, within(self._timeout):
                 connection = self._connection
                 if connection is None or connection.is_closed():
                     connection = self._connection = await connect(self._dsn, self._timeout)

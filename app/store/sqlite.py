@@ -12,6 +12,7 @@ from app.core.errors import StorageUnavailable
 from app.store.serial import SerialThread
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Callable
 
     from app.store.location import Location
@@ -42,12 +43,9 @@ class SqliteThread:
         self._file: tuple[int, int] | None = None
         self.connection: sqlite3.Connection | None = None
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def run(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
         """What `work` returns; raises StorageUnavailable. `work` begins and commits its transaction."""
-        try:
-            return await self._thread.run(partial(self._run, work))
-        except (sqlite3.Error, OSError, OverflowError) as error:
-            raise StorageUnavailable from error
+        return self._thread.run(partial(self._run, work))
 
     async def aclose(self) -> None:
         await self._thread.run(self._close)
@@ -60,6 +58,9 @@ class SqliteThread:
                 self._close()
                 connection = self._open()
             return work(connection)
+        except (sqlite3.Error, OSError, OverflowError) as error:
+            self._close()
+            raise StorageUnavailable from error
         except BaseException:
             self._close()
             raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from app.store.batch import batch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from app.store.database import Database
 
@@ -63,9 +63,9 @@ class UsageRows:
         self._batch = batch(database.location, database.options)
         self._upsert = _upsert(database.dialect)
 
-    async def write(self, rows: Sequence[UsageRow]) -> None:
+    def write(self, rows: Sequence[UsageRow]) -> Awaitable[None]:
         """One transaction; raises StorageUnavailable, and then nothing is written."""
-        await self._batch.run(self._upsert, rows)
+        return self._batch.run(self._upsert, rows)
 
     async def aclose(self) -> None:
         await self._batch.aclose()

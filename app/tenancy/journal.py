@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from app.core.errors import StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Sequence
 
     from app.core.clock import Clock
     from app.store.journal import Journal
@@ -32,18 +32,18 @@ class JournaledRows:
         self._drain = drain
         self._clock = clock
         self._straight = straight
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Future[None]] = set()
 
     async def write(self, rows: Sequence[UsageRow]) -> None:
         """Raises StorageUnavailable when neither takes them."""
-        writes: list[asyncio.Task[None]] = []
+        writes: list[asyncio.Future[None]] = []
         if self._straight and self._storing.prompt:
-            stored = self._begin(self._storing.write(rows))
+            stored = self._begun(self._storing.write(rows))
             if await self._in_time(stored):
                 return
             self._storing.doubt("it is slow")
             writes.append(stored)
-        writes.append(self._begin(self._note(rows)))
+        writes.append(self._begun(asyncio.create_task(self._note(rows))))
         try:
             await _first(writes)
         except StorageUnavailable:
@@ -62,19 +62,18 @@ class JournaledRows:
         await self._journal.write(rows)
         self._drain.wake()
 
-    def _begin(self, write: Coroutine[object, object, None]) -> asyncio.Task[None]:
+    def _begun(self, write: asyncio.Future[None]) -> asyncio.Future[None]:
         """A write that ends by itself, whoever stops waiting for it."""
-        task = asyncio.create_task(write)
-        self._under_way.add(task)
-        task.add_done_callback(self._ended)
-        return task
+        self._under_way.add(write)
+        write.add_done_callback(self._ended)
+        return write
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        if not task.cancelled():
-            task.exception()
+    def _ended(self, write: asyncio.Future[None]) -> None:
+        self._under_way.discard(write)
+        if not write.cancelled():
+            write.exception()
 
-    async def _in_time(self, write: asyncio.Task[None]) -> bool:
+    async def _in_time(self, write: asyncio.Future[None]) -> bool:
         """Whether the write has succeeded; it goes on where it has not ended."""
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -91,7 +90,7 @@ class JournaledRows:
         return write.done() and write.exception() is None
 
 
-async def _first(writes: list[asyncio.Task[None]]) -> None:
+async def _first(writes: list[asyncio.Future[None]]) -> None:
     """Return as soon as one has succeeded; raise when all have failed."""
     left = set(writes)
     while left:

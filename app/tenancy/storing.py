@@ -1,13 +1,14 @@
-"""The store as the ledger meets it: one write at a time, and known to be prompt or not."""
+"""The store as the ledger meets it: known to be prompt or not."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from app.core.clock import Clock
     from app.store.usage import UsageRow
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 class Rows(Protocol):
     """Where rows of the ledger become durable."""
 
-    async def write(self, rows: Sequence[UsageRow]) -> None:
+    def write(self, rows: Sequence[UsageRow]) -> Awaitable[None]:
         """All rows or none; writing a row again changes nothing. Raises StorageUnavailable."""
         ...
 
@@ -31,20 +32,22 @@ class Storing:
     def __init__(self, store: Rows, clock: Clock, after: float) -> None:
         self._store = store
         self._clock = clock
-        self._turn = asyncio.Lock()
         self.after = after
         self.prompt = True
 
-    async def write(self, rows: Sequence[UsageRow]) -> None:
-        """Raises StorageUnavailable."""
-        began = self._clock.monotonic()
-        try:
-            async with self._turn:
-                await self._store.write(rows)
-        except Exception as error:
+    def write(self, rows: Sequence[UsageRow]) -> asyncio.Future[None]:
+        """Begun already, and ends by itself; raises StorageUnavailable."""
+        write = asyncio.ensure_future(self._store.write(rows))
+        write.add_done_callback(partial(self._judge, self._clock.monotonic()))
+        return write
+
+    def _judge(self, began: float, write: asyncio.Future[None]) -> None:
+        if write.cancelled():
+            return
+        error = write.exception()
+        if error is not None:
             self.doubt(repr(error.__cause__ or error))
-            raise
-        if self._clock.monotonic() - began > self.after:
+        elif self._clock.monotonic() - began > self.after:
             self.doubt("it is slow")
         elif not self.prompt:
             self.prompt = True
