@@ -46,29 +46,31 @@ class MemoryCounters:
     async def take(self, rules: Sequence[Rule], tokens: int, windows: Windows) -> Grant:
         """All of the rules or none; requests and places cost one, the others `tokens`."""
         now = self._clock.monotonic()
-        wall = self._clock.time()
         accounts: list[Account] = []
         decisions: list[Decision] = []
         for rule in rules:
             account = self._accounts.get(rule.key) or self._account(rule, windows, now)
-            refill, limit = rule.refill, rule.limit
             cost = tokens if rule.of_tokens else 1
-            taken = account.taken(now, refill) + cost
-            if taken - limit > ROUNDING:
-                _undo(rules, accounts, tokens)
-                return Grant(False, self._standing(rules, tokens, windows, now, wall), rules, [], 0)
-            if rule.of_tokens or not refill:
-                account.reserved += cost
+            if rule.drains:
+                taken = account.taken(now, rule.refill) + cost
             else:
+                taken = account.used + account.reserved + cost
+            left = rule.limit - taken + ROUNDING
+            if left < 0:
+                _undo(rules, accounts, tokens)
+                return Grant(False, self._standing(rules, tokens, windows, now), rules, [], 0)
+            if rule.drains and not rule.of_tokens:
                 account.used += 1
+            else:
+                account.reserved += cost
             accounts.append(account)
-            reset = taken / refill if refill else _reset(rule, account, wall)
-            decisions.append(Decision(rule.name, True, limit, int(limit - taken + ROUNDING), reset))
+            reset = taken / rule.refill if rule.drains else self._reset(rule, account)
+            decisions.append(Decision(rule.name, True, rule.limit, int(left), reset))
         return Grant(True, decisions, rules, accounts, tokens)
 
     async def look(self, rules: Sequence[Rule], windows: Windows) -> list[Decision]:
         """How the rules stand, without taking anything."""
-        return self._standing(rules, 0, windows, self._clock.monotonic(), self._clock.time())
+        return self._standing(rules, 0, windows, self._clock.monotonic())
 
     def settle(self, grant: Grant, tokens: int) -> None:
         """Give the places back and book `tokens` in place of those reserved; call it once.
@@ -130,20 +132,22 @@ class MemoryCounters:
         self._sweep_at = max(_FEW, 2 * len(self._accounts))
         self._sweep_due = now + _SWEEP_EVERY
 
-    def _standing(
-        self, rules: Sequence[Rule], tokens: int, windows: Windows, now: float, wall: float
-    ) -> list[Decision]:
+    def _standing(self, rules: Sequence[Rule], tokens: int, windows: Windows, now: float) -> list[Decision]:
         """At the moment of the decision itself: a bucket has drained a little a microsecond later."""
         decisions = []
         for rule in rules:
             account = self._account(rule, windows, now)
             taken = account.taken(now, rule.refill)
             over = taken + (tokens if rule.of_tokens else 1) - rule.limit
-            reset = taken / rule.refill if rule.refill else _reset(rule, account, wall)
+            reset = taken / rule.refill if rule.refill else self._reset(rule, account)
             retry = retry_after(rule, over, reset) if over > ROUNDING else 0.0
             left = max(0, int(rule.limit - taken + ROUNDING))
             decisions.append(Decision(rule.name, over <= ROUNDING, rule.limit, left, reset, retry))
         return decisions
+
+    def _reset(self, rule: Rule, account: Account) -> float:
+        """Seconds until a quota starts anew; places come back when calls end, which nobody knows."""
+        return max(0.0, account.ends - self._clock.time()) if rule.period is not None else 0.0
 
 
 def _undo(rules: Sequence[Rule], accounts: list[Account], tokens: int) -> None:
@@ -154,11 +158,6 @@ def _undo(rules: Sequence[Rule], accounts: list[Account], tokens: int) -> None:
             account.used -= 1
         else:
             account.reserved -= 1
-
-
-def _reset(rule: Rule, account: Account, wall: float) -> float:
-    """Seconds until a quota starts anew; places come back when calls end, which nobody knows."""
-    return max(0.0, account.ends - wall) if rule.period is not None else 0.0
 
 
 def retry_after(rule: Rule, over: float, reset: float) -> float:

@@ -32,8 +32,8 @@ class Rule:
     """`owner` says in a refusal whose limit it is; `key` names what is counted, whatever the limit.
 
     Requests count at once. Tokens and places are reserved and settled. `limit` is the most that fits in at
-    once: of a rate, its burst. `refill` is what a bucket gets back per second, 0 for places and quotas;
-    `period` the field of Windows that a quota belongs to.
+    once: of a rate, its burst. What is used of a rate `drains`: `refill` is what its bucket gets back per second,
+    0 for places and quotas; `period` the field of Windows that a quota belongs to.
     """
 
     subject: str
@@ -41,6 +41,7 @@ class Rule:
     name: RuleName
     limit: int
     key: str
+    drains: bool
     refill: float
     of_tokens: bool
     period: int | None
@@ -61,6 +62,7 @@ def rule(subject: str, owner: str, name: RuleName, limit: int, burst: int | None
         name=name,
         limit=burst if burst and limit and rate else limit,
         key=f"{subject}:{name}",
+        drains=rate,
         refill=limit / 60 if rate else 0.0,
         of_tokens=name.startswith("tokens_"),
         period=_PERIODS.get(name),
