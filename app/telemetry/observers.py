@@ -7,16 +7,13 @@ run warm, which costs the calls half of what telling everybody in the midst of e
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from app.core.call import Call
     from app.core.clock import Clock, Timer
-    from app.core.endpoint import EndpointSpec
-    from app.core.errors import GatewayError
-    from app.core.outcome import Settlement
 
     Ears = tuple[Callable[..., None], ...]
 
@@ -29,38 +26,24 @@ logger = logging.getLogger(__name__)
 
 
 class Observers:
-    """Everybody hears everything in the order it happened. Who needs to know what is known now calls `flush`.
+    """An Observer: everybody hears everything in the order it happened.
 
-    An observer need not have all of the methods; those it lacks cost nothing. `closed(call)` is heard after
-    the last byte. The first failure of each observer is logged, the later ones are only counted.
+    Who needs to know what is known now calls `flush`. An observer need not have all of the methods; those it
+    lacks cost nothing. `closed(call)` is heard after the last byte. The first failure of each observer is
+    logged, the later ones are only counted.
     """
 
     def __init__(self, observers: Iterable[object], clock: Clock) -> None:
         everybody = list(observers)
-        self._rejected = _ears(everybody, "rejected")
-        self._attempted = _ears(everybody, "attempted")
-        self._resumed = _ears(everybody, "resumed")
-        self._settled = _ears(everybody, "settled")
-        self._closed = _ears(everybody, "closed")
+        self.rejected = partial(self._note, _ears(everybody, "rejected"))
+        self.attempted = partial(self._note, _ears(everybody, "attempted"))
+        self.resumed = partial(self._note, _ears(everybody, "resumed"))
+        self.settled = partial(self._note, _ears(everybody, "settled"))
+        self.closed = partial(self._note, _ears(everybody, "closed"))
         self._clock = clock
         self._news: list[tuple[Ears, tuple[Any, ...]]] = []
         self._timer: Timer | None = None
         self.failures: dict[object, int] = {}
-
-    def rejected(self, call: Call, error: GatewayError) -> None:
-        self._note(self._rejected, (call, error))
-
-    def attempted(self, call: Call, endpoint: EndpointSpec, settlement: Settlement) -> None:
-        self._note(self._attempted, (call, endpoint, settlement))
-
-    def resumed(self, call: Call, outcome: str) -> None:
-        self._note(self._resumed, (call, outcome))
-
-    def settled(self, call: Call, settlement: Settlement) -> None:
-        self._note(self._settled, (call, settlement))
-
-    def closed(self, call: Call) -> None:
-        self._note(self._closed, (call,))
 
     def flush(self) -> None:
         """Tell what was not told yet."""
@@ -75,7 +58,7 @@ class Observers:
                 except Exception as failure:
                     self._failed(listen, failure)
 
-    def _note(self, ears: Ears, happening: tuple[Any, ...]) -> None:
+    def _note(self, ears: Ears, *happening: Any) -> None:
         self._news.append((ears, happening))
         if self._timer is None:
             self._timer = self._clock.call_later(DELAY, self.flush)
