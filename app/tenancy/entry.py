@@ -80,7 +80,7 @@ class Entries:
             usage.reasoning,
             wasted,
             self._pricing.cost(model, usage),
-            end.finish and _clean(end.finish, 32),
+            end.finish and _clean_name(end.finish, 32),
             end.status,
             end.error_code and _clean(end.error_code, 64),
             call.started_at,
@@ -120,4 +120,4 @@ def _clean(word: str, longest: int) -> str:
 
 
 _clean_name = lru_cache(maxsize=512)(_clean)
-"""For the names of the fleet's models, which are few."""
+"""For the names of the fleet's models and of finish reasons, which are few."""
