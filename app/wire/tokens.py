@@ -44,7 +44,7 @@ def measure_values(values: Iterable[Any]) -> Measure:
     """
     ids = media = 0
     texts: list[str] = []
-    found = list(values)  # grows while it is walked
+    found = list(filter(None, values))  # grows while it is walked
     for value in found:
         kind = type(value)
         if kind is str:
