@@ -17,13 +17,12 @@ class Commit:
     Each waiter has a future of its own: cancelling one touches no other, dropping all loses nothing.
     """
 
-    __slots__ = ("_loop", "_waiters", "durable", "late")
+    __slots__ = ("_waiters", "durable", "late")
 
     def __init__(self) -> None:
         self.durable = False
         self.late = False
         self._waiters: list[asyncio.Future[None]] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def done(self) -> None:
         self.durable = True
@@ -37,9 +36,7 @@ class Commit:
 
     def __await__(self) -> Generator[object, None, None]:
         if not self.durable and not self.late:
-            if self._loop is None:
-                self._loop = asyncio.get_running_loop()
-            waiter: asyncio.Future[None] = self._loop.create_future()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             yield from waiter
         if not self.durable:
