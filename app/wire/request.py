@@ -109,13 +109,13 @@ def read(surface: Surface, body: Mapping[str, Any], policy: Policy) -> Params:
 
 def _model(body: Mapping[str, Any]) -> str | None:
     model = body.get("model")
+    if isinstance(model, str) and model.isprintable() and 0 < len(model) <= _MAX_MODEL_NAME:
+        return model
     if model is None or model == "":
         return None
     if not isinstance(model, str) or "\0" in model:
         raise InvalidRequest("'model' must be a string of printable characters.", param="model")
-    if len(model) > _MAX_MODEL_NAME or not model.isprintable():
-        raise ModelNotFound(param="model")
-    return model
+    raise ModelNotFound(param="model")
 
 
 def _flag(body: Mapping[str, Any], name: str, label: str = "") -> bool:
