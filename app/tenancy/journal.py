@@ -43,7 +43,9 @@ class JournaledRows:
                 return
             self._storing.doubt("it is slow")
             writes.append(stored)
-        writes.append(self._begun(asyncio.create_task(self._note(rows))))
+        noted = self._begun(asyncio.create_task(self._note(rows)))
+        noted.add_done_callback(_heard)
+        writes.append(noted)
         try:
             await _first(writes)
         except StorageUnavailable:
@@ -65,13 +67,8 @@ class JournaledRows:
     def _begun(self, write: asyncio.Future[None]) -> asyncio.Future[None]:
         """A write that ends by itself, whoever stops waiting for it."""
         self._under_way.add(write)
-        write.add_done_callback(self._ended)
+        write.add_done_callback(self._under_way.discard)
         return write
-
-    def _ended(self, write: asyncio.Future[None]) -> None:
-        self._under_way.discard(write)
-        if not write.cancelled():
-            write.exception()
 
     async def _in_time(self, write: asyncio.Future[None]) -> bool:
         """Whether the write has succeeded; it goes on where it has not ended."""
@@ -88,6 +85,12 @@ class JournaledRows:
         finally:
             timer.cancel()
         return write.done() and write.exception() is None
+
+
+def _heard(write: asyncio.Future[None]) -> None:
+    """Its failure is known, though nobody may be waiting for it any more."""
+    if not write.cancelled():
+        write.exception()
 
 
 async def _first(writes: list[asyncio.Future[None]]) -> None:
