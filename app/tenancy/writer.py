@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from app.core.patience import Countdown
@@ -72,7 +73,7 @@ class Writer:
     def end(self, row: UsageRow) -> Commit:
         """Queue an end; the first one counts."""
         if self._queue(row) and self._timer is None:
-            self._timer = Countdown(self._clock, self._options.max_wait, self._expire(self._batch))
+            self._timer = Countdown(self._clock, self._options.max_wait, partial(self._expire, self._batch))
         return self._batch
 
     @property
@@ -110,14 +111,11 @@ class Writer:
         self._wake.set()
         return True
 
-    def _expire(self, batch: Commit) -> Callable[[], None]:
-        def expire() -> None:
-            if not self._late:
-                logger.warning("the ledger is late: callers wait no longer, and new calls are refused")
-            self._late.add(batch)
-            batch.expire()
-
-        return expire
+    def _expire(self, batch: Commit) -> None:
+        if not self._late:
+            logger.warning("the ledger is late: callers wait no longer, and new calls are refused")
+        self._late.add(batch)
+        batch.expire()
 
     async def _run(self) -> None:
         while True:
