@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from app.core.failures import EndpointRejected
 from app.wire.assembled import assembles
 
 if TYPE_CHECKING:
     from app.core.call import Call
     from app.core.clock import Clock
     from app.core.endpoint import EndpointSpec
-    from app.core.failures import EndpointRejected
     from app.gateway.catalog import Model
     from app.wire.request import UsageWanted
 
@@ -49,10 +49,12 @@ class Asker:
         usage: UsageWanted = "continuous" if exact else "final"
         return self._asking(call, model, self._understood(endpoint, usage) if self._known else usage)
 
-    def ask_less(self, call: Call, model: Model, asked: Asking, refusal: EndpointRejected) -> Asking | None:
+    def ask_less(self, call: Call, model: Model, asked: Asking, error: BaseException) -> Asking | None:
         """What to try when the endpoint refused; None: it was not about the usage that was asked for."""
+        if not isinstance(error, EndpointRejected):
+            return None
         streamed = call.surface.options and (call.streams or asked.assembled)
-        if not streamed or asked.usage == "none" or not any(name in refusal.raw for name in _NAMES):
+        if not streamed or asked.usage == "none" or not any(name in error.raw for name in _NAMES):
             return None
         return self._asking(call, model, _LESS[_LESS.index(asked.usage) - 1])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from app.core.failures import EndpointError, EndpointRejected, FirstByteTimeout
+from app.core.failures import EndpointError, FirstByteTimeout
 from app.core.outcome import Outcome
 from app.gateway.asking import Asker
 from app.gateway.reception import Reception
@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
     from app.core.call import Call
     from app.core.clock import Clock
-    from app.core.errors import GatewayError
     from app.core.ports import Endpoint, Pool, Transport
     from app.core.reply import Outbound
-    from app.gateway.asking import Asking
     from app.gateway.catalog import Model
     from app.gateway.exchange import JsonExchange, StreamExchange
     from app.gateway.outbound import Outbounds
@@ -60,65 +58,56 @@ class Sender:
         understood = True
         while True:
             outbound = self._outbounds.build(call, model, spec, served, asking)
+            sent = self._clock.monotonic()
+            call.metered = None
+            if call.streams:
+                deadline.watch(timeouts.first_byte_for(call.prompt_estimate), FirstByteTimeout)
+            reception: Reception | None = None
+            exchange: StreamExchange | JsonExchange
             try:
-                exchange = await self._ask(call, endpoint, deadline, timeouts, outbound, asking)
-            except EndpointRejected as refusal:
-                less = self._asker.ask_less(call, model, asking, refusal)
+                reply = await self._transport.send(outbound, spec, timeouts.connect)
+                reception = Reception(call, endpoint, reply, deadline, self._clock)
+                if reply.status != 200:
+                    await reception.refuse()
+                if call.streams:
+                    exchange = await reception.stream(timeouts.idle)
+                elif asking.assembled:
+                    exchange = await reception.assembled(timeouts.idle)
+                else:
+                    exchange = await reception.whole()
+                break
+            except BaseException as error:
+                if reception is not None:
+                    reception.close()
+                    sent = reception.heard or sent
+                deadline.watch(None, FirstByteTimeout)
+                _raise_timeout(error, deadline, endpoint, sent)
+                less = self._asker.ask_less(call, model, asking, error)
                 if less is None:
                     raise
                 asking, understood = less, False
-            else:
-                if not understood:
-                    self._asker.learn(spec, asking.usage)
-                elif asking.assembled and not _told(call):
-                    self._asker.learn(spec, "none")
-                return exchange
+        if not understood:
+            self._asker.learn(spec, asking.usage)
+        elif asking.assembled and not _told(call):
+            self._asker.learn(spec, "none")
+        return exchange
 
     def rehearse(self, call: Call, model: Model, pool: Pool, endpoint: Endpoint) -> Outbound:
         """What would be sent; the call is one that nobody serves."""
         asking = self._asker.ask(call, model, endpoint.spec)
         return self._outbounds.build(call, model, endpoint.spec, pool.served_name(endpoint), asking)
 
-    async def _ask(
-        self,
-        call: Call,
-        endpoint: Endpoint,
-        deadline: Deadline,
-        timeouts: TimeoutOptions,
-        outbound: Outbound,
-        asking: Asking,
-    ) -> StreamExchange | JsonExchange:
-        sent = self._clock.monotonic()
-        call.metered = None
-        if call.streams:
-            deadline.watch(timeouts.first_byte_for(call.prompt_estimate), FirstByteTimeout)
-        reception: Reception | None = None
-        try:
-            reply = await self._transport.send(outbound, endpoint.spec, timeouts.connect)
-            reception = Reception(call, endpoint, reply, deadline, self._clock)
-            if reply.status != 200:
-                await reception.refuse()
-            if call.streams:
-                return await reception.stream(timeouts.idle)
-            if asking.assembled:
-                return await reception.assembled(timeouts.idle)
-            return await reception.whole()
-        except BaseException as error:
-            if reception is not None:
-                reception.close()
-                sent = reception.heard or sent
-            deadline.watch(None, FirstByteTimeout)
-            failure = deadline.verdict() if isinstance(error, asyncio.CancelledError) else None
-            if failure is None:
-                raise
-            self._blame(failure, endpoint, sent)
-            raise failure from None
 
-    @staticmethod
-    def _blame(failure: GatewayError, endpoint: Endpoint, since: float) -> None:
-        """A silent endpoint that moved for somebody else meanwhile is slow, not broken."""
-        if isinstance(failure, EndpointError) and endpoint.progressed_at > since:
-            failure.outcome = Outcome.IGNORED
+def _raise_timeout(error: BaseException, deadline: Deadline, endpoint: Endpoint, since: float) -> None:
+    """In place of a cancellation that means it. A silent endpoint that moved for somebody else since then
+    is slow, not broken.
+    """
+    over = deadline.verdict() if isinstance(error, asyncio.CancelledError) else None
+    if over is None:
+        return
+    if isinstance(over, EndpointError) and endpoint.progressed_at > since:
+        over.outcome = Outcome.IGNORED
+    raise over from None
 
 
 def _told(call: Call) -> bool:
