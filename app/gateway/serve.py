@@ -72,14 +72,21 @@ class Gateway:
             self._observer.rejected(call, _refusal(call, error))
             raise
         self._ledger.open(call)
-        deadline = Deadline(self._clock)
+        deadline = Deadline(self._clock, self._limit(call, model), TotalTimeout)
         ending = Ending(
             call, lease, deadline, self._ledger, self._observer, self._pace, self._fuse, self._clock
         )
+        exchange: StreamExchange | JsonExchange | Resuming
         try:
             deadline.start()
-            deadline.until(self._limit(call, model), TotalTimeout)
-            exchange = await self._dispatched(call, model, ending)
+            try:
+                pool = self.catalog.pool(model)
+                exchange = await self._dispatch(call, model, pool, ending)
+            except UNSERVED as error:
+                exchange = await self._fall_back(call, model, ending, error)
+            else:
+                if model.resume:
+                    exchange = self._resuming(exchange, call, model, pool)
         except GatewayError as error:
             ending.fail(error, *call.counted)
             raise
@@ -103,27 +110,21 @@ class Gateway:
         call.deadline = min(call.deadline, call.arrived + limit)
         return call.deadline
 
-    async def _dispatched(
-        self, call: Call, model: Model, ending: Ending
+    async def _fall_back(
+        self, call: Call, model: Model, ending: Ending, error: GatewayError
     ) -> StreamExchange | JsonExchange | Resuming:
-        try:
-            pool = self.catalog.pool(model)
-            exchange = await self._dispatch(call, model, pool, ending)
-        except UNSERVED as error:
-            last: GatewayError = error
-        else:
-            return self._resuming(exchange, call, model, pool) if model.resume else exchange
+        """By another model, where there is one; else raises the error of the last that was tried."""
         for fallback in self.catalog.fallbacks(model, call.key):
             call.note(self._clock, "fallback", (("from", call.model), ("to", fallback.name)))
             call.target = call.model = fallback.name
             try:
                 pool = self.catalog.pool(fallback)
                 exchange = await self._dispatch(call, fallback, pool, ending)
-            except UNSERVED as error:
-                last = error
+            except UNSERVED as unserved:
+                error = unserved
             else:
                 return self._resuming(exchange, call, fallback, pool) if fallback.resume else exchange
-        raise last
+        raise error
 
     def _resuming(
         self, exchange: StreamExchange | JsonExchange, call: Call, model: Model, pool: Pool

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.core.units import Seconds
@@ -61,35 +62,30 @@ class TimeoutOptions(BaseModel):
         return min(limit.max, limit.base + limit.per_1k_prompt_tokens * prompt_tokens / 1000)
 
 
-class Deadline:
+class Deadline(Struct, eq=False):
     """Cancels its task when a limit is over, and tells that cancellation from everybody else's.
 
-    There is an outer limit, `until`, and an inner one, `watch`, which `touch` begins anew. Either as a
-    context manager, which raises the limit's error in place of its own CancelledError, or by `start`,
-    `verdict` and `stop` in the same task. Somebody else's cancellation always wins, whichever came first.
+    There is an outer limit, `until`, which may be given at once, and an inner one, `watch`, which `touch`
+    begins anew. Either as a context manager, which raises the limit's error in place of its own
+    CancelledError, or by `start`, `verdict` and `stop` in the same task. Somebody else's cancellation always
+    wins, whichever came first.
 
     A loop that was held up finds the inner limit over before it has looked for the bytes that came meanwhile:
     it looks for as long as it was late by, once for each `watch`.
     """
 
-    __slots__ = (
-        "_cancelling", "_clock", "_due", "_inner", "_outer", "_over", "_since", "_span", "_spared", "_task", "_timer",
-        "_until",
-    )  # fmt: skip
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._task: asyncio.Task[Any] | None = None
-        self._cancelling = 0
-        self._timer: Timer | None = None
-        self._due = 0.0
-        self._until = _NEVER
-        self._outer: type[GatewayError] | None = None
-        self._since = 0.0
-        self._span = _NEVER
-        self._spared = False
-        self._inner: type[GatewayError] | None = None
-        self._over: type[GatewayError] | None = None
+    _clock: Clock
+    _until: float = _NEVER
+    _outer: type[GatewayError] | None = None
+    _task: asyncio.Task[Any] | None = None
+    _cancelling: int = 0
+    _timer: Timer | None = None
+    _due: float = 0.0
+    _since: float = 0.0
+    _span: float = _NEVER
+    _spared: bool = False
+    _inner: type[GatewayError] | None = None
+    _over: type[GatewayError] | None = None
 
     def start(self) -> None:
         """Bind the running task. Raises RuntimeError outside of one."""
