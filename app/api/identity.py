@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from app.core.ports import KeyDirectory
     from app.core.tenant import Key
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 def new_call_id() -> str:
@@ -23,22 +23,22 @@ def new_call_id() -> str:
     return f"call-{time.time_ns() // 1_000_000:012x}{os.urandom(9).hex()}"
 
 
-def client_request_id(headers: Mapping[str, str]) -> str | None:
+def client_request_id(headers: Mapping[bytes, bytes]) -> str | None:
     """The caller's own id, if it is one that may be echoed."""
-    given = headers.get("x-request-id")
-    return given if given and _ID.fullmatch(given) else None
+    given = headers.get(b"x-request-id")
+    return given.decode() if given and _ID.fullmatch(given) else None
 
 
-def secret_of(headers: Mapping[str, str]) -> str:
+def secret_of(headers: Mapping[bytes, bytes]) -> str:
     """The key a request carries; empty when it carries none, or none that could be one."""
-    authorization = headers.get("authorization")
+    authorization = headers.get(b"authorization")
     if authorization is None:
-        return headers.get("x-api-key", "").strip()
-    scheme, _, secret = authorization.partition(" ")
-    return secret.strip() if scheme.lower() == "bearer" else ""
+        return headers.get(b"x-api-key", b"").decode("latin-1").strip()
+    scheme, _, secret = authorization.partition(b" ")
+    return secret.decode("latin-1").strip() if scheme.lower() == b"bearer" else ""
 
 
-async def identify(headers: Mapping[str, str], keys: KeyDirectory) -> Key:
+async def identify(headers: Mapping[bytes, bytes], keys: KeyDirectory) -> Key:
     """Raises InvalidKey or StorageUnavailable."""
     secret = secret_of(headers)
     return keys.known(secret) or await find(secret, keys)

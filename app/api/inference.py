@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from app.api.identity import client_request_id, find, new_call_id, secret_of
-from app.api.intake import WANTED, check_media_type, headers_of, read_body
+from app.api.intake import check_media_type, headers_of, read_body
 from app.api.relay import Relay
 from app.core.call import Call
 from app.core.errors import CallerGone, GatewayError, InvalidRequest, ShuttingDown
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 LARGE = 2**20
 """Bytes of a body whose steps have a turn of the event loop each."""
 
-TRAVELLING = ("traceparent", "tracestate")
+TRAVELLING = (b"traceparent", b"tracestate")
 """Headers of the caller that go on to the endpoint."""
 
 
@@ -79,11 +79,11 @@ class Inference:
         self._prompts = prompts
         self._shedding = shedding
         self._clock = clock
-        self._wanted = WANTED | {edge.session_header.encode(): edge.session_header}
+        self._session_header = edge.session_header.encode()
         self.paths = {path.encode(): surface for path, surface in SURFACES.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = headers_of(scope, self._wanted)
+        headers = headers_of(scope)
         call = self._arrived(scope, headers)
         relay = Relay(call, self._edge, self._inflight, self._clock, scope, receive, send)
         try:
@@ -103,9 +103,10 @@ class Inference:
         finally:
             self._shedding.release(call)
 
-    def _arrived(self, scope: Scope, headers: Mapping[str, str]) -> Call:
+    def _arrived(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Call:
         now = self._clock.monotonic()
-        return Call(
+        session = headers.get(self._session_header)
+        call = Call(
             id=new_call_id(),
             surface=self.paths[scope["raw_path"]],
             model="",
@@ -115,14 +116,17 @@ class Inference:
             started_at=self._clock.time(),
             deadline=inf,
             client_request_id=client_request_id(headers),
-            headers={name: headers[name] for name in TRAVELLING if name in headers},
             remote_addr=self._edge.client_of(scope),
-            user_agent=headers.get("user-agent", ""),
-            referer=headers.get("referer", ""),
-            session=headers.get(self._edge.session_header),
+            user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
+            referer=headers.get(b"referer", b"").decode("latin-1"),
+            session=None if session is None else session.decode("latin-1"),
         )
+        if not headers.keys().isdisjoint(TRAVELLING):
+            travel = [name for name in TRAVELLING if name in headers]
+            call.headers = {name.decode(): headers[name].decode("latin-1") for name in travel}
+        return call
 
-    async def _admit(self, call: Call, headers: Mapping[str, str], receive: Receive) -> Model:
+    async def _admit(self, call: Call, headers: Mapping[bytes, bytes], receive: Receive) -> Model:
         """Fill in who calls and what is wanted. Raises GatewayError."""
         if not self._edge.admitting():
             raise ShuttingDown
@@ -149,13 +153,13 @@ class Inference:
         call.prompt_estimate = self._prompts.tokens(model.name, call.measure)
         if call.completion_limit is None and call.key.tenant.strict:
             call.completion_limit = catalog.longest_answer(call, model)
-        if "x-request-timeout-ms" in headers:
-            call.deadline = call.arrived + _patience(headers["x-request-timeout-ms"])
+        if b"x-request-timeout-ms" in headers:
+            call.deadline = call.arrived + _patience(headers[b"x-request-timeout-ms"])
         return model
 
 
-def _patience(given: str) -> float:
+def _patience(given: bytes) -> float:
     """A caller's own limit, in seconds; it can only shorten what the configuration allows."""
-    if not (given.isascii() and given.isdigit() and given.strip("0")):
+    if not (given.isdigit() and given.strip(b"0")):
         raise InvalidRequest("Give x-request-timeout-ms as a whole number of milliseconds.")
     return float(given) / 1000

@@ -1,4 +1,4 @@
-"""Reads a request from the wire: headers worth knowing, and a bounded body."""
+"""Reads a request from the wire: headers by name, and a bounded body."""
 
 from __future__ import annotations
 
@@ -12,38 +12,30 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
 
-WANTED = {
-    name.encode(): name
-    for name in (
-        "authorization", "x-api-key", "content-type", "content-encoding", "content-length", "user-agent",
-        "referer", "x-request-id", "x-request-timeout-ms", "traceparent", "tracestate",
-    )
-}  # fmt: skip
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """By lower-case name; of repeated ones the first counts."""
+    return dict(reversed(scope["headers"]))
 
 
-def headers_of(scope: Scope, wanted: Mapping[bytes, str] = WANTED) -> dict[str, str]:
-    """Those that mean something here, by lower-case name; of repeated ones the first counts."""
-    raw = reversed(scope["headers"])
-    return {wanted[name]: value.decode("latin-1") for name, value in raw if name in wanted}
-
-
-def check_media_type(headers: Mapping[str, str]) -> None:
+def check_media_type(headers: Mapping[bytes, bytes]) -> None:
     """JSON in any spelling, never compressed. Raises UnsupportedMediaType."""
-    media = headers.get("content-type", "")
-    if media != "application/json" and media.partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType
-    if headers.get("content-encoding", "identity") != "identity":
+    media = headers.get(b"content-type", b"")
+    if media != b"application/json":
+        kind = media.decode("latin-1").partition(";")[0]
+        if kind.strip().lower() != "application/json":
+            raise UnsupportedMediaType
+    if headers.get(b"content-encoding", b"identity") != b"identity":
         raise UnsupportedMediaType
 
 
 async def read_body(
-    receive: Receive, headers: Mapping[str, str], limit: int, hold: Callable[[int], None]
+    receive: Receive, headers: Mapping[bytes, bytes], limit: int, hold: Callable[[int], None]
 ) -> bytes:
     """Raises RequestTooLarge as soon as the limit is known to be crossed, CallerGone when cut.
 
     `hold` is told of bytes before they are taken, all at once where their number was announced, and may raise.
     """
-    header = headers.get("content-length", "")
+    header = headers.get(b"content-length", b"")
     announced = int(header) if header.isdigit() else 0
     if announced > limit:
         raise RequestTooLarge
