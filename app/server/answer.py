@@ -9,6 +9,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app.core.errors import GatewayError
@@ -27,45 +28,29 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 logger = logging.getLogger(__name__)
 
 
-class Answer:
+class Answer(Struct, eq=False):
     """Runs the application once. The protocol writes to it what arrives, and reads off it what is due.
 
     The head waits for the body's first bytes: both leave in one write.
     """
 
-    __slots__ = (
-        "_default_headers", "_expected", "_flow", "_head", "_news", "_on_response", "_received", "_transport",
-        "_waiter", "chunked", "disconnected", "expects_continue", "keep_alive", "more_body", "response_complete",
-        "response_started", "scope",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        scope: Any,
-        transport: asyncio.Transport,
-        flow: FlowControl,
-        default_headers: list[tuple[bytes, bytes]],
-        on_response: Callable[[], None],
-        *,
-        keep_alive: bool,
-        expects_continue: bool = False,
-    ) -> None:
-        self.scope = scope
-        self._transport = transport
-        self._flow = flow
-        self._default_headers = default_headers
-        self._on_response = on_response
-        self.keep_alive = keep_alive
-        self.expects_continue = expects_continue
-        self.disconnected = False
-        self.more_body = True
-        self._received = b""
-        self._news = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._head = b""
-        self._expected = 0
-        self.chunked: bool | None = None
-        self.response_started = self.response_complete = False
+    scope: Any
+    _transport: asyncio.Transport
+    _flow: FlowControl
+    _default_headers: list[tuple[bytes, bytes]]
+    _on_response: Callable[[], None]
+    keep_alive: bool
+    expects_continue: bool = False
+    disconnected: bool = False
+    more_body: bool = True
+    _received: bytes = b""
+    _news: bool = False
+    _waiter: asyncio.Future[None] | None = None
+    _head: bytes = b""
+    _expected: int = 0
+    chunked: bool | None = None
+    response_started: bool = False
+    response_complete: bool = False
 
     async def run(self, app: Application) -> None:
         """Nothing the application does leaves its caller without an end."""
@@ -182,6 +167,9 @@ class Answer:
         self.disconnected = True
         self._transport.abort()
 
+    def __repr__(self) -> str:
+        return f"<Answer started={self.response_started} complete={self.response_complete}>"
+
     def _end(self) -> None:
         self.response_complete = True
         self.wake()
@@ -202,11 +190,7 @@ class Answer:
 class CloseDelimited(Answer):
     """An answer to HTTP/1.0, which knows no chunks: it ends where the connection ends."""
 
-    __slots__ = ()
-
-    def __init__(self, *parts: Any, **named: Any) -> None:
-        super().__init__(*parts, **named)
-        self.chunked = False
+    chunked: bool | None = False
 
     def _continue(self, body: bytes, *, last: bool) -> None:
         self._expected = len(body)
