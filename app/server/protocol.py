@@ -51,6 +51,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.finished = False
         self._head_bytes = 0
         self._body_bytes = 0
+        self._constant: dict[str, Any] = {}
         self._stall = Stall()
 
     @property
@@ -60,6 +61,14 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._constant = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+        }
         self.deadline = self.loop.time() + self.limits.header_timeout
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -110,23 +119,23 @@ class LimitedProtocol(HttpToolsProtocol):
             self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        version = self.parser.get_http_version()
+        parser = self.parser
+        version = parser.get_http_version()
         named = judge_head(version, self.url, self.headers, self._head_bytes, self.limits)
-        if self.parser.should_upgrade():
+        if parser.should_upgrade():
             return
         scope = self._scope(version)
-        answer = (CloseDelimited if version == "1.0" else Answer)(
+        self.cycle = answer = (CloseDelimited if version == "1.0" else Answer)(
             scope,
             self.transport,
             self.flow,
             self.server_state.default_headers,
             self.on_response_complete,
-            keep_alive=version == "1.1" and self.parser.should_keep_alive() and not self.lifecycle.leaving,
+            keep_alive=version == "1.1" and parser.should_keep_alive() and not self.lifecycle.leaving,
             expects_continue=b"expect" in named and named[b"expect"].lower() == b"100-continue",
         )
-        self.cycle = answer
-        self.connection = Connection(self.client, answer)
-        scope["extensions"] = {"sluice": self.connection}
+        self.connection = connection = Connection(self.client, answer)
+        scope["extensions"] = {"sluice": connection}
         self.receiving = "body"
         self.deadline = self.loop.time() + self.limits.body_timeout
         task = self.loop.create_task(answer.run(self.app))
@@ -223,21 +232,17 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _scope(self, version: str) -> Any:
         path, raw_path, query = split_target(self.url)
-        client = self.client
-        if self.limits.trusted_proxies and client is not None:
-            client = (caller_address(client[0], self.headers, self.limits.trusted_proxies), client[1])
-        return {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+        scope = {
+            **self._constant,
             "http_version": version,
-            "server": self.server,
-            "client": client,
-            "scheme": self.scheme,
             "method": self.parser.get_method().decode("ascii"),
-            "root_path": self.root_path,
             "path": path,
             "raw_path": raw_path,
             "query_string": query,
             "headers": self.headers,
             "state": self.app_state.copy(),
         }
+        if self.limits.trusted_proxies and self.client is not None:
+            address, port = self.client
+            scope["client"] = caller_address(address, self.headers, self.limits.trusted_proxies), port
+        return scope
