@@ -117,16 +117,22 @@ class Relay:
 
     async def _relay(self, reply: Served, headers: dict[str, str]) -> None:
         chunk = await reply.body.read()
+        whole, straight = "content-length" in reply.headers, self._watch.straight
+        if whole and straight is not None:
+            head = self._head({**reply.headers, **headers})
+            if straight.whole(200, head, chunk):
+                self._call.body_bytes_sent += len(chunk)
+                return
         if self._opening is None or not await self._opening.finish():
             await self._start(200, {**reply.headers, **headers})
-        if "content-length" in reply.headers:
+        if whole:
             await self._chunk(chunk, last=True)
             return
         call, send, read = self._call, self._send, reply.body.read
         if self._resumes:
             call.on_pause = self._pause
-        if self._watch.straight is not None and isinstance(reply.body, StreamExchange):
-            reply.body.relay(Counted(call, self._watch.straight))
+        if straight is not None and isinstance(reply.body, StreamExchange):
+            reply.body.relay(Counted(call, straight))
         while chunk:
             call.body_bytes_sent += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -168,6 +174,9 @@ class Relay:
 
     def _start(self, status: int, headers: Mapping[str, str]) -> Awaitable[None]:
         self._started = True
+        return self._send({"type": "http.response.start", "status": status, "headers": self._head(headers)})
+
+    def _head(self, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
         call = self._call
         raw = [(b"x-request-id", (call.client_request_id or call.id).encode()), NOSNIFF]
         if call.streams:
@@ -175,7 +184,7 @@ class Relay:
         if call.decisions:
             headers = {**headers, **ratelimit_headers(call.decisions)}
         raw += zip(map(str.encode, headers), map(str.encode, headers.values()), strict=True)
-        return self._send({"type": "http.response.start", "status": status, "headers": raw})
+        return raw
 
     def _chunk(self, chunk: bytes, *, last: bool = False) -> Awaitable[None]:
         self._call.body_bytes_sent += len(chunk)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from app.core.reply import Straight
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import Receive, Scope
 
-    from app.core.reply import Straight
+
+class Way(Straight, Protocol):
+    """The way to a caller, for pieces of an answer and for all of it."""
+
+    def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Head and body at once. False: it would have to wait, and nothing was sent."""
+        ...
 
 
 class Watch(Protocol):
@@ -29,7 +37,7 @@ class Watch(Protocol):
         ...
 
     @property
-    def straight(self) -> Straight | None:
+    def straight(self) -> Way | None:
         """The way to the caller without a message to the server, where there is one."""
         ...
 
