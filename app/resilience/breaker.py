@@ -123,10 +123,9 @@ class Breaker:
 
     def admit(self, call: Call) -> ClosedPermit | ProbePermit:
         """Raises NoHealthyEndpoint, with the time until the next probe as far as it is known."""
-        state = self.state
-        if state == "closed":
+        if self._store.state == STATE_CLOSED:
             return ClosedPermit(self, self.epoch)
-        if state == "half_open" and self._probation.ready:
+        if self.state == "half_open" and self._probation.ready:
             self._probation.give()
             return ProbePermit(self, self.epoch)
         raise NoHealthyEndpoint(retry_after=min(self.reopens_in or 1.0, _LONGEST_RETRY_AFTER))

@@ -32,19 +32,17 @@ class SlidingWindow:
 
     def add(self, now: float, *, failed: bool) -> Mark:
         """Count a call; times must not go back."""
-        oldest_kept = now - self._age
-        marks = self._marks
-        room = self._size - len(marks)
-        while marks and (room <= 0 or marks[0].at < oldest_kept):
-            gone = marks.popleft()
-            gone.kept = False
-            room += 1
-            if gone.failed:
-                self.failures -= 1
         mark = Mark(now, failed)
+        marks = self._marks
         marks.append(mark)
         if failed:
             self.failures += 1
+        oldest = now - self._age
+        while len(marks) > self._size or marks[0].at < oldest:
+            gone = marks.popleft()
+            gone.kept = False
+            if gone.failed:
+                self.failures -= 1
         return mark
 
     def fail(self, mark: Mark, now: float) -> None:
