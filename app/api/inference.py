@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from app.api.identity import client_request_id, find, new_call_id, secret_of
 from app.api.intake import check_media_type, headers_of, read_body
 from app.api.relay import Relay
+from app.api.watch import watch_for
 from app.core.call import Call
 from app.core.errors import CallerGone, GatewayError, InvalidRequest, ShuttingDown
 from app.core.tenant import NOBODY
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from app.api.watch import Way
     from app.core.clock import Clock
     from app.core.ports import InFlight, KeyDirectory, Observer
     from app.gateway.catalog import Model
@@ -85,9 +87,10 @@ class Inference:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = headers_of(scope)
         call = self._arrived(scope, headers)
-        relay = Relay(call, self._edge, self._inflight, self._clock, scope, receive, send)
+        watch = watch_for(scope, receive)
+        relay = Relay(call, self._edge, self._inflight, self._clock, watch, send)
         try:
-            model = await self._admit(call, headers, receive)
+            model = await self._admit(call, headers, watch.straight, receive)
         except CallerGone as error:
             self._observer.rejected(call, error)
         except GatewayError as error:
@@ -126,7 +129,9 @@ class Inference:
             call.headers = {name.decode(): headers[name].decode("latin-1") for name in travel}
         return call
 
-    async def _admit(self, call: Call, headers: Mapping[bytes, bytes], receive: Receive) -> Model:
+    async def _admit(
+        self, call: Call, headers: Mapping[bytes, bytes], straight: Way | None, receive: Receive
+    ) -> Model:
         """Fill in who calls and what is wanted. Raises GatewayError."""
         if not self._edge.admitting():
             raise ShuttingDown
@@ -135,8 +140,11 @@ class Inference:
         shedding = self._shedding
         shedding.admit(call.key.tenant.priority)
         check_media_type(headers)
-        hold = partial(shedding.hold, call)
-        raw = await read_body(receive, headers, self._edge.max_body, hold)
+        raw = None if straight is None else straight.body()
+        if raw is None:
+            raw = await read_body(receive, headers, self._edge.max_body, partial(shedding.hold, call))
+        else:
+            shedding.hold(call, len(raw))
         call.body = decode(raw)
         if len(raw) > LARGE:
             await asyncio.sleep(0)  # others first: measuring it is as much work as decoding it

@@ -7,7 +7,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from app.api.opening import Opening
-from app.api.watch import watch_for
 from app.core.errors import CallerGone, GatewayError
 from app.gateway.exchange import EVENT_STREAM, StreamExchange
 from app.tenancy.headers import ratelimit_headers
@@ -16,9 +15,10 @@ from app.wire.errors import error_event
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Send
 
     from app.api.inference import Edge
+    from app.api.watch import Watch
     from app.core.call import Call
     from app.core.clock import Clock
     from app.core.ports import InFlight
@@ -56,8 +56,7 @@ class Relay:
         edge: Edge,
         inflight: InFlight,
         clock: Clock,
-        scope: Scope,
-        receive: Receive,
+        watch: Watch,
         send: Send,
     ) -> None:
         self._call = call
@@ -65,7 +64,7 @@ class Relay:
         self._inflight = inflight
         self._clock = clock
         self._send = send
-        self._watch = watch_for(scope, receive)
+        self._watch = watch
         self._task = asyncio.current_task()
         self._opening: Opening | None = None
         self._asked = ""

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 
 class Way(Straight, Protocol):
-    """The way to a caller, for pieces of an answer and for all of it."""
+    """The way from and to a caller, for what is there as a whole and for pieces of an answer."""
+
+    def body(self) -> bytes | None:
+        """All of the request's body, once; None where it is not here yet, or must be asked for."""
+        ...
 
     def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
         """Head and body at once. False: it would have to wait, and nothing was sent."""

@@ -93,6 +93,14 @@ class Answer(Struct, eq=False):
         body, self._received = self._received, b""
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
+    def body(self) -> bytes | None:
+        """All of the request's body, if it is here and has not been received yet; else None."""
+        if self.more_body or not self._news or self.expects_continue or self.disconnected:
+            return None
+        self._news = False
+        body, self._received = self._received, b""
+        return body
+
     async def send(self, message: Any) -> None:
         if self._flow.write_paused and not self.disconnected:
             await self._flow.drain()

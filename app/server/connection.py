@@ -14,6 +14,10 @@ class Answer(Protocol):
     disconnected: bool
     keep_alive: bool
 
+    def body(self) -> bytes | None:
+        """All of the request's body, if it is here and has not been received yet; else None."""
+        ...
+
     def ready(self) -> bool:
         """Whether `write` may be called now."""
         ...

@@ -75,6 +75,31 @@ async def test_a_whole_answer_is_the_same_in_one_call():
     assert (done, wire.closed, made.response_complete) == ([True], False, True)
 
 
+async def test_a_whole_body_is_given_once():
+    made, wire, _ = answer()
+    made.arrived(b"one")
+    assert made.body() is None
+    made.arrived(b"two")
+    made.more_body = False
+    made.wake()
+    assert made.body() == b"onetwo"
+    assert made.body() is None
+    assert (wire.sent, wire.resumed) == (b"", 0)
+
+
+async def test_a_body_that_must_be_asked_for_or_that_nobody_waits_for_is_not_given():
+    made, wire, _ = answer()
+    made.arrived(b"one")
+    made.more_body, made.expects_continue = False, True
+    assert made.body() is None
+    assert (await made.receive())["body"] == b"one"
+    assert wire.sent.startswith(b"HTTP/1.1 100")
+    gone, _, _ = answer()
+    gone.arrived(b"one")
+    gone.more_body, gone.disconnected = False, True
+    assert gone.body() is None
+
+
 @pytest.mark.parametrize("why", ["started", "paused", "gone"])
 async def test_a_whole_answer_that_must_wait_or_may_not_be_is_not_begun(why):
     made, wire, _ = answer()
