@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from app.api.opening import Opening
 from app.core.errors import CallerGone, GatewayError
@@ -47,29 +49,23 @@ class Counted:
         self._straight.write(piece)
 
 
-class Relay:
+class Relay(Struct, eq=False):
     """Runs in the task of its caller's connection; whoever stops the call cancels that task."""
 
-    def __init__(
-        self,
-        call: Call,
-        edge: Edge,
-        inflight: InFlight,
-        clock: Clock,
-        watch: Watch,
-        send: Send,
-    ) -> None:
-        self._call = call
-        self._edge = edge
-        self._inflight = inflight
-        self._clock = clock
-        self._send = send
-        self._watch = watch
-        self._task = asyncio.current_task()
-        self._opening: Opening | None = None
-        self._asked = ""
-        self._started = False
-        self._resumes = False
+    _call: Call
+    _edge: Edge
+    _inflight: InFlight
+    _clock: Clock
+    _watch: Watch
+    _send: Send
+    _task: asyncio.Task[Any] | None = None
+    _opening: Opening | None = None
+    _asked: str = ""
+    _started: bool = False
+    _resumes: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Relay of {self._call.id}>"
 
     async def refuse(self, error: GatewayError) -> None:
         """Answer with an error as the whole reply."""
@@ -81,6 +77,7 @@ class Relay:
     async def run(self, gateway: Gateway, model: Model) -> None:
         """A limit that is over while the caller does not take what it was sent has been told to nobody yet."""
         call = self._call
+        self._task = asyncio.current_task()
         self._asked = model.name
         self._resumes = model.resume
         self._inflight.opened(call, self._stop)
