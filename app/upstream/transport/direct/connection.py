@@ -9,6 +9,8 @@ from app.core.failures import ClosedEarly
 from app.upstream.transport.direct.incoming import Incoming
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from app.core.reply import Reply
     from app.upstream.transport.options import TransportOptions
 
@@ -41,8 +43,8 @@ class Connection(asyncio.Protocol):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transport: asyncio.Transport | None = None
 
-    async def exchange(self, head: bytes, body: bytes) -> Reply:
-        """Raises ClosedEarly or BadUpstream; the connection is gone then, and when cancelled."""
+    def exchange(self, head: bytes, body: bytes) -> Awaitable[Reply]:
+        """Sends at once; the reply comes when its head is in. Raises ClosedEarly or BadUpstream; the connection is gone then, and when cancelled."""
         transport = self._transport
         if self.closed or transport is None:
             raise ClosedEarly
@@ -54,7 +56,7 @@ class Connection(asyncio.Protocol):
             transport.writelines((head, body))
         else:
             transport.write(head + body)
-        return await incoming.head()
+        return incoming.head()
 
     def abort(self) -> None:
         """Drop the socket without a farewell, and with it what it carries; idempotent."""
