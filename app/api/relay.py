@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.core.call import Call
     from app.core.clock import Clock
     from app.core.ports import InFlight
-    from app.core.reply import Served, Straight
+    from app.core.reply import Served
     from app.gateway.catalog import Model
     from app.gateway.serve import Gateway
 
@@ -32,21 +32,6 @@ logger = logging.getLogger(__name__)
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 UNBUFFERED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
-
-
-class Counted:
-    """The way straight to a caller; what it was sent is counted."""
-
-    __slots__ = ("_call", "_straight", "ready")
-
-    def __init__(self, call: Call, straight: Straight) -> None:
-        self._call = call
-        self._straight = straight
-        self.ready = straight.ready
-
-    def write(self, piece: bytes) -> None:
-        self._call.body_bytes_sent += len(piece)
-        self._straight.write(piece)
 
 
 class Relay(Struct, eq=False):
@@ -128,7 +113,7 @@ class Relay(Struct, eq=False):
         if self._resumes:
             call.on_pause = self._pause
         if straight is not None and isinstance(reply.body, StreamExchange):
-            reply.body.relay(Counted(call, straight))
+            reply.body.relay(straight)
         while chunk:
             call.body_bytes_sent += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})

@@ -117,6 +117,7 @@ class StreamExchange:
 
     def begin(self, ending: End) -> None:
         self._ending = ending
+        self._call = ending.call
         self._deadline = ending.deadline
         self._deadline.watch(self._idle, IdleTimeout)
 
@@ -167,6 +168,7 @@ class StreamExchange:
             return False
         self._heard = self._endpoint.progressed_at = now = self._clock.monotonic()
         self._deadline.touch(now)
+        self._call.body_bytes_sent += len(event)
         straight.write(event)
         return True
 

@@ -32,7 +32,10 @@ class Codec(Protocol):
         ...
 
     def splice(self, event: bytes) -> bytes | None:
-        """The edited event, without decoding it; None: not of the shape this is safe for."""
+        """The edited event, without decoding it; None: not of the shape this is safe for.
+
+        With its blank line or without: it stays at the end.
+        """
         ...
 
     def edit(self, event: bytes, content: dict[str, Any]) -> Fate:

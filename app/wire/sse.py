@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.core.failures import StreamBroken
 
 _BOM = b"\xef\xbb\xbf"
-_CR = 0x0D
+CR = 0x0D
 MAX_EVENT = 1024 * 1024
 
 
@@ -13,35 +13,30 @@ class Events:
     """Cuts a byte stream into events, wherever the bytes were split.
 
     LF, CRLF and lone CR end lines; events come out with LF and without their blank line. An event over
-    `max_event` bytes raises StreamBroken, and memory never holds much more than that.
+    `max_event` bytes raises StreamBroken, and memory never holds much more than that. While it is `plain`
+    nothing waits for more: a chunk that is one event with LF, and no larger, need not be fed.
     """
 
-    __slots__ = ("_after_cr", "_fresh", "_max_event", "_plain", "_tail")
+    __slots__ = ("_after_cr", "_fresh", "_tail", "max_event", "plain")
 
     def __init__(self, max_event: int = MAX_EVENT) -> None:
-        self._max_event = max_event
+        self.max_event = max_event
         self._tail = bytearray()
         self._after_cr = False
         self._fresh = True
-        self._plain = False
+        self.plain = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events completed by `chunk`. Comments are events too; an event may begin with spare line ends."""
-        if self._plain and chunk.endswith(b"\n\n") and _CR not in chunk and len(chunk) <= self._max_event:
+        if self.plain and chunk.endswith(b"\n\n") and CR not in chunk and len(chunk) <= self.max_event:
             if chunk.find(b"\n") == len(chunk) - 2:
                 return [chunk[:-2]]
             events = chunk.split(b"\n\n")
             events.pop()
             return events
         events = self._feed(chunk)
-        self._plain = not (self._tail or self._after_cr or self._fresh)
+        self.plain = not (self._tail or self._after_cr or self._fresh)
         return events
-
-    def single(self, chunk: bytes) -> bytes | None:
-        """As `feed`, for a chunk that is exactly one event of a stream as vLLM writes it; None for any other."""
-        if self._plain and chunk.find(b"\n") == len(chunk) - 2 <= self._max_event and chunk.endswith(b"\n\n"):
-            return None if _CR in chunk else chunk[:-2]
-        return None
 
     def _feed(self, chunk: bytes) -> list[bytes]:
         if self._after_cr and chunk:
@@ -70,7 +65,7 @@ class Events:
         return events
 
     def _check(self, *sizes: int) -> None:
-        if max(sizes) > self._max_event:
+        if max(sizes) > self.max_event:
             self._tail.clear()
             raise StreamBroken(reason="event_too_large")
 

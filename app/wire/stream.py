@@ -12,7 +12,7 @@ from app.wire.errors import error_of
 from app.wire.gathering import Gathering
 from app.wire.meter import Meter
 from app.wire.named import MessageEvents, ResponseEvents
-from app.wire.sse import MAX_EVENT, Events, data_of, with_data
+from app.wire.sse import CR, MAX_EVENT, Events, data_of, with_data
 from app.wire.usage import ceiling
 
 if TYPE_CHECKING:
@@ -114,11 +114,12 @@ class StreamReader:
 
         None for any other, of which nothing has been read then.
         """
-        if self._splice is None or self._over:
+        splice, events = self._splice, self._events
+        if splice is None or not events.plain or CR in chunk:
             return None
-        event = self._events.single(chunk)
-        edited = None if event is None else self._splice(event)
-        return None if edited is None else edited + b"\n\n"
+        if chunk.find(b"\n") == len(chunk) - 2 <= events.max_event and chunk.endswith(b"\n\n"):
+            return splice(chunk)
+        return None
 
     @property
     def ended(self) -> bool:
@@ -195,7 +196,7 @@ class StreamReader:
             raise StreamBroken(reason="garbled")
         self.error = error_of(content)
         if self.error is not None:
-            self._over = True
+            self._stop()
             return b""
         fate = self._codec.edit(event, content)
         if self._codec.useful and not self.started:
@@ -211,4 +212,8 @@ class StreamReader:
 
     def _hold(self, end: bytes) -> None:
         self._held = end
+        self._stop()
+
+    def _stop(self) -> None:
         self._over = True
+        self._splice = None

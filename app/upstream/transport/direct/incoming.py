@@ -39,6 +39,9 @@ class Incoming:
 
     `framed` is False for a body that only the connection's end delimits. `_room` counts the bytes that
     may still come, of the head, then of the body; `_overhead` those since the last byte of the body.
+
+    `_straight` is the way for reads that are one chunk as most endpoints write it. It is open while the parser
+    stands between two chunks and nothing waits to be read: it then need not see a chunk that is whole.
     """
 
     __slots__ = (
@@ -56,6 +59,7 @@ class Incoming:
         "_persistent",
         "_room",
         "_status",
+        "_straight",
         "_surplus",
         "_take",
         "_waiter",
@@ -82,6 +86,7 @@ class Incoming:
         self._error: EndpointError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._take: Callable[[bytes], bool] | None = None
+        self._straight: Callable[[bytes], bool] | None = None
 
     async def head(self) -> Reply:
         """Waits for the final head. Raises ClosedEarly or BadUpstream."""
@@ -124,6 +129,12 @@ class Incoming:
 
     def feed(self, arrived: bytes) -> None:
         """Bytes from the socket, never none."""
+        straight = self._straight
+        if straight is not None:
+            piece = arrived[arrived.find(b"\r\n") + 2 : -2]
+            if piece and arrived == b"%x\r\n%b\r\n" % (len(piece), piece) and straight(piece):
+                return
+            self._straight = None
         parser, carrier = self._parser, self._carrier
         if parser is None or carrier is None:
             return
@@ -146,8 +157,10 @@ class Incoming:
         elif self._buffered > self._options.max_buffer:
             carrier.pause()
         elif self._take is not None and len(self._chunks) == 1 and self._take(self._chunks[0]):
-            self._chunks.clear()
+            piece = self._chunks.pop()
             self._buffered = 0
+            if arrived == b"%x\r\n%b\r\n" % (len(piece), piece):
+                self._straight = self._take
         if self._chunks:
             self._wake()
 
@@ -222,6 +235,6 @@ class Incoming:
             carrier.abort()
 
     def _end(self, error: EndpointError | None) -> None:
-        self._carrier = self._parser = self._take = None
+        self._carrier = self._parser = self._take = self._straight = None
         self._error = error
         self._wake()
