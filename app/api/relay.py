@@ -97,28 +97,23 @@ class Relay(Struct, eq=False):
             self._inflight.closed(call)
 
     async def _relay(self, reply: Served, headers: dict[str, str]) -> None:
-        chunk = await reply.body.read()
-        whole, straight = "content-length" in reply.headers, self._watch.straight
-        if whole and straight is not None:
+        body, straight = reply.body, self._watch.straight
+        chunk = await body.read()
+        if body.ended and straight is not None and self._opening is None:
             head = self._head({**reply.headers, **headers})
             if straight.whole(200, head, chunk):
                 self._call.body_bytes_sent += len(chunk)
                 return
         if self._opening is None or not await self._opening.finish():
             await self._start(200, {**reply.headers, **headers})
-        if whole:
-            await self._chunk(chunk, last=True)
-            return
-        call, send, read = self._call, self._send, reply.body.read
         if self._resumes:
-            call.on_pause = self._pause
-        if straight is not None and isinstance(reply.body, StreamExchange):
-            reply.body.relay(straight)
-        while chunk:
-            call.body_bytes_sent += len(chunk)
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            chunk = await read()
-        await self._chunk(b"", last=True)
+            self._call.on_pause = self._pause
+        if straight is not None and isinstance(body, StreamExchange):
+            body.relay(straight)
+        while not body.ended:
+            await self._chunk(chunk)
+            chunk = await body.read()
+        await self._chunk(chunk, last=True)
 
     async def _fail(self, error: GatewayError) -> None:
         """The error's own status while nothing was sent; an event and a closed connection afterwards."""

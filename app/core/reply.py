@@ -38,6 +38,15 @@ class Body(Content, Protocol):
         ...
 
 
+class Answer(Content, Protocol):
+    """What a caller gets."""
+
+    @property
+    def ended(self) -> bool:
+        """What was read last is the last there is."""
+        ...
+
+
 class Straight(Protocol):
     """The way to a caller that waits for nothing."""
 
@@ -60,7 +69,7 @@ class Served(Struct, eq=False):
     """What the line has for the caller; its content must be read to the end or closed."""
 
     headers: Mapping[str, str]
-    body: Content
+    body: Answer
 
 
 class Outbound(Struct, frozen=True):

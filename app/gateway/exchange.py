@@ -68,15 +68,15 @@ class JsonExchange:
         self.headers = {"content-type": "application/json", "content-length": str(len(answer.raw))}
         self._answer = answer
         self._ending: End | None = None
-        self._sent = False
+        self.ended = False
 
     def begin(self, ending: End) -> None:
         self._ending = ending
 
     async def read(self) -> bytes:
-        if self._sent or self._ending is None:
+        if self.ended or self._ending is None:
             return b""
-        self._sent = True
+        self.ended = True
         answer = self._answer
         durable = self._ending.succeed(answer.usage, answer.usage_source, answer.finish)
         if durable is not None:
@@ -111,7 +111,7 @@ class StreamExchange:
         self._clock = clock
         self._ending: End | None = None
         self._heard = clock.monotonic()
-        self._over = False
+        self.ended = False
         self._waiting = False
         self._straight: Straight | None = None
 
@@ -130,7 +130,7 @@ class StreamExchange:
         if self._first:
             first, self._first = self._first, b""
             return first
-        if self._over:
+        if self.ended:
             return b""
         reader, body, endpoint, deadline = self._reader, self._body, self._endpoint, self._deadline
         try:
@@ -173,7 +173,7 @@ class StreamExchange:
         return True
 
     async def _finish(self) -> bytes:
-        self._over = True
+        self.ended = True
         reader = self._reader
         if not reader.complete:
             if reader.error is not None:
@@ -190,7 +190,7 @@ class StreamExchange:
 
     def fail(self, error: EndpointError) -> None:
         """The stream is of no use any more; the call's end hears of it."""
-        self._over = True
+        self.ended = True
         self._body.close()
         ending = self._ending
         if ending is None or ending.reached:
@@ -201,7 +201,7 @@ class StreamExchange:
 
     def close(self) -> None:
         """The caller is served or gone; in the latter case the engine stops now."""
-        self._over = True
+        self.ended = True
         self._straight = None
         self._body.close()
         if self._ending is not None and not self._ending.reached:

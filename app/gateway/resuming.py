@@ -97,6 +97,10 @@ class Resuming:
             self._ending.abandon(self._usage, self._source)
 
     @property
+    def ended(self) -> bool:
+        return self._exchange is None or self._exchange.ended
+
+    @property
     def reached(self) -> bool:
         return self._ending.reached
 

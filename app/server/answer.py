@@ -159,19 +159,19 @@ class Answer(Struct, eq=False):
         self._head = head
 
     def _continue(self, body: bytes, *, last: bool) -> None:
-        if self.scope["method"] == "HEAD":
-            body, self._expected = b"", 0
-        elif self.chunked:
+        if self.chunked:
             if body:
                 body = b"%x\r\n%b\r\n" % (len(body), body)
             if last:
                 body += b"0\r\n\r\n"
+        elif self.scope["method"] == "HEAD":
+            body = b""
         else:
             self._expected -= len(body)
             if self._expected < 0:
                 raise RuntimeError("a body longer than its content-length")
-        if last and self._expected:
-            raise RuntimeError("a body shorter than its content-length")
+            if last and self._expected:
+                raise RuntimeError("a body shorter than its content-length")
         if self._head or body:
             self._transport.write(self._head + body)
             self._head = b""

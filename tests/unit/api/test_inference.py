@@ -127,6 +127,17 @@ async def test_a_stream():
     house.assert_quiet()
 
 
+async def test_the_end_of_a_stream_needs_no_message_of_its_own():
+    house, sent = House(a=[(200, SSE, WHOLE)]), []
+    caller = Caller(STREAM)
+
+    async def send(message):
+        sent.append(message)
+
+    await house.inference(caller.scope, caller.receive, send)
+    assert sent[-1] == {"type": "http.response.body", "body": DONE, "more_body": False}
+
+
 async def test_a_callers_id_is_echoed_only_if_it_is_harmless():
     house = House(a=[(200, JSON, [answer()])])
     caller = await house.ask(headers={"x-request-id": "a b;c"})
