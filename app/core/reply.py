@@ -22,6 +22,11 @@ class Content(Protocol):
         """
         ...
 
+    @property
+    def ended(self) -> bool:
+        """Nothing comes after what was read last; true at the latest once that was nothing."""
+        ...
+
     def close(self) -> None:
         """Idempotent. Before the end of the body it drops the connection at once."""
         ...
@@ -35,15 +40,6 @@ class Body(Content, Protocol):
 
         Saves waking the reader for every piece; a body that cannot do so reads on as before.
         """
-        ...
-
-
-class Answer(Content, Protocol):
-    """What a caller gets."""
-
-    @property
-    def ended(self) -> bool:
-        """What was read last is the last there is."""
         ...
 
 
@@ -69,7 +65,7 @@ class Served(Struct, eq=False):
     """What the line has for the caller; its content must be read to the end or closed."""
 
     headers: Mapping[str, str]
-    body: Answer
+    body: Content
 
 
 class Outbound(Struct, frozen=True):

@@ -35,6 +35,8 @@ LINGER = 1.0
 
 async def linger(body: Body) -> None:
     """Let the endpoint end its body, so that the connection can be used again."""
+    if body.ended:
+        return
     try:
         async with asyncio.timeout(LINGER):
             if await body.read():

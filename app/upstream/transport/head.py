@@ -8,12 +8,29 @@ from typing import TYPE_CHECKING
 from app.core.failures import BadUpstream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from app.upstream.transport.options import TransportOptions
 
 _BODILESS = (204, 304)
 _MAX_DIGITS = 18
+
+
+def headers_of(fields: Sequence[bytes]) -> dict[str, str]:
+    """By lower-case name; values of repeated ones joined by ", ".
+
+    `fields`: a name, its value, the next name and so on, as a parser gives them, none with a line break.
+    """
+    if not fields:
+        return {}
+    names = b"\n".join(fields[::2]).decode("latin-1").lower().split("\n")
+    values = b"\n".join(fields[1::2]).decode("latin-1").split("\n")
+    headers = dict(zip(names, values, strict=True))
+    if len(headers) < len(names):
+        headers.clear()
+        for name, value in zip(names, values, strict=True):
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def judge(status: int, headers: Mapping[str, str], options: TransportOptions) -> tuple[bool, int]:

@@ -134,6 +134,10 @@ class HttpxBody:
             raise
         return b""
 
+    @property
+    def ended(self) -> bool:
+        return self._over
+
     def divert(self, take: Callable[[bytes], bool]) -> None:
         """Every piece is read."""
 

@@ -181,6 +181,15 @@ async def test_the_end_is_read_also_when_it_comes_with_the_last_event():
         assert stream.incoming._take is None
 
 
+async def test_no_time_is_taken_for_an_end_that_has_come(monkeypatch):
+    monkeypatch.setattr(asyncio, "timeout", None)
+    stream = Stream()
+    data = text(b"", b'"stop"') + DONE
+    stream.incoming.feed(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+    assert [await stream.exchange.read() for _ in range(3)] == [text(b"a"), text(b"", b'"stop"'), DONE]
+    assert stream.exchange.ended
+
+
 async def test_a_broken_stream_breaks_as_before():
     async with Stream() as stream:
         stream.send(text(b"b"))

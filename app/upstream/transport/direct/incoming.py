@@ -12,7 +12,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from app.core.failures import BadUpstream, ClosedEarly, EndpointError, StreamBroken
 from app.core.reply import Reply
-from app.upstream.transport.head import judge
+from app.upstream.transport.head import headers_of, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from app.upstream.transport.options import TransportOptions
 
 _FIRST_BYTE = ord("H")
+_PUNCTUATION = 2
+"""Bytes behind a header's name, and behind its value."""
 
 
 class Carrier(Protocol):
@@ -50,6 +52,7 @@ class Incoming:
         "_chunks",
         "_complete",
         "_error",
+        "_fields",
         "_headers",
         "_informational",
         "_loop",
@@ -76,6 +79,7 @@ class Incoming:
         self._carrier: Carrier | None = carrier
         self._parser: HttpResponseParser | None = HttpResponseParser(self)
         self._status = 0
+        self._fields: list[bytes] = []
         self._headers: dict[str, str] = {}
         self._informational = 0
         self._overhead = 0
@@ -125,7 +129,12 @@ class Incoming:
 
     def close(self) -> None:
         self._chunks.clear()
-        self._fail(StreamBroken(reason="closed"))
+        if self._carrier is not None:
+            self._fail(StreamBroken(reason="closed"))
+
+    @property
+    def ended(self) -> bool:
+        return self._carrier is None and not self._chunks
 
     def feed(self, arrived: bytes) -> None:
         """Bytes from the socket, never none."""
@@ -179,27 +188,23 @@ class Incoming:
         self._surplus = self._complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Headers of the head; those of a trailer, or of a second answer, are nobody's."""
-        if self._status:
-            return
-        self._room -= len(name) + len(value) + 4
-        if self._room < 0:
-            raise BadUpstream("The endpoint's head is too large.")
-        key = name.decode("latin-1").lower()
-        text = value.decode("latin-1")
-        known = self._headers.get(key)
-        self._headers[key] = text if known is None else f"{known}, {text}"
+        """Those of a trailer, or of a second answer, are read by nobody."""
+        self._fields += (name, value)
 
     def on_headers_complete(self) -> None:
         if self._status or self._parser is None:
             return
         status = self._parser.get_status_code()
+        fields, self._fields = self._fields, []
+        self._room -= sum(map(len, fields)) + _PUNCTUATION * len(fields)
+        if self._room < 0:
+            raise BadUpstream("The endpoint's head is too large.")
         if 100 <= status < 200 and status != 101:
-            self._headers.clear()
             self._informational += 1
             if self._informational > self._options.max_informational:
                 raise BadUpstream("The endpoint keeps its answer off.")
             return
+        self._headers = headers_of(fields)
         self.framed, self._room = judge(status, self._headers, self._options)
         self._persistent = self._parser.should_keep_alive()
         self._overhead = 0
@@ -210,10 +215,11 @@ class Incoming:
         if self._complete:
             return
         self._overhead = 0
-        self._room -= len(chunk)
+        size = len(chunk)
+        self._room -= size
         if self._room < 0:
             raise BadUpstream("The endpoint's answer is too large.")
-        self._buffered += len(chunk)
+        self._buffered += size
         self._chunks.append(chunk)
 
     def on_message_complete(self) -> None:

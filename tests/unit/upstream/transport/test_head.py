@@ -5,10 +5,24 @@ import sys
 import pytest
 
 from app.core.failures import BadUpstream
-from app.upstream.transport.head import judge
+from app.upstream.transport.head import headers_of, judge
 from app.upstream.transport.options import TransportOptions
 
 OPTIONS = TransportOptions(max_body=100)
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers"),
+    [
+        ([], {}),
+        ([b"X-A", b"One"], {"x-a": "One"}),
+        ([b"a", b"", b"b", b""], {"a": "", "b": ""}),
+        ([b"A", b"1", b"b", b"\xe9, \x85", b"a", b"", b"a", b"2"], {"a": "1, , 2", "b": "\xe9, \x85"}),
+    ],
+    ids=["none", "one", "empty", "repeated"],
+)
+def test_headers_are_known_by_lower_case_names_and_repeated_ones_are_joined(fields, headers):
+    assert headers_of(fields) == headers
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,22 @@ async def test_whole_answer_gives_head_body_end_and_the_connection_back(incoming
     assert carrier.told == ["reuse"]
 
 
+async def test_body_has_ended_when_its_last_piece_was_read(incoming):
+    incoming.feed(SSE)
+    assert not incoming.ended
+    incoming.feed(b"1\r\na\r\n0\r\n\r\n")
+    assert not incoming.ended
+    await incoming.read()
+    assert incoming.ended
+
+
+async def test_many_small_heads_before_the_answer_count_together(incoming, carrier):
+    incoming.feed(b"HTTP/1.1 103 Hints\r\nlink: %s\r\n\r\n" % (b"a" * 150) * 2 + answer(b"{}"))
+    with pytest.raises(BadUpstream, match="too large"):
+        await incoming.head()
+    assert carrier.told == ["abort"]
+
+
 async def test_reader_is_woken_once_for_all_that_came_together(incoming):
     incoming.feed(SSE)
     reading = asyncio.create_task(incoming.read())
