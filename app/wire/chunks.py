@@ -59,10 +59,9 @@ class Chunks:
 
     @property
     def satisfied(self) -> bool:
-        finishes = [choice.finish for choice in self._meter.choices.values()]
-        return len(finishes) >= self._choices and not any(
-            finish is None or finish in UNFINISHED for finish in finishes
-        )
+        choices = self._meter.choices.values()
+        unfinished = [choice for choice in choices if choice.finish is None or choice.finish in UNFINISHED]
+        return len(choices) >= self._choices and not unfinished
 
     def splice(self, event: bytes) -> bytes | None:
         head = self._head
@@ -94,44 +93,46 @@ class Chunks:
     def edit(self, event: bytes, content: dict[str, Any]) -> Fate:
         self._learn(event)
         edited = rename(content, self._model)
-        usage = self._meter.believe(usage_of(self._dialect, content.get("usage")))
+        stated = content.get("usage")
+        usage = self._meter.believe(usage_of(self._dialect, stated))
         choices = content.get("choices")
-        if not choices and content.get("usage") is not None:
+        if not choices and stated is not None:
             self._meter.conclude(usage)
             if self._wanted == "none":
                 return Fate.DROP
         elif isinstance(choices, list):
-            for choice in choices:
-                self._note(choice)
+            finishes = list(map(self._note, choices))
             if usage is not None:
                 self._meter.state(_index(choices[0]), usage)
-            if not UNFINISHED.isdisjoint(map(_finish_reason, choices)):
+            if not UNFINISHED.isdisjoint(finishes):
                 return Fate.DROP
-            if content.get("usage") is not None and self._wanted != "continuous":
+            if stated is not None and self._wanted != "continuous":
                 del content["usage"]
                 edited = True
         return Fate.EDITED if edited else Fate.KEEP
 
-    def _note(self, content: Any) -> None:
+    def _note(self, content: Any) -> str | None:
+        """The reason why the choice finished, if it did."""
         if not isinstance(content, dict):
-            return
+            return None
         choice = self._meter.choice(_index(content))
-        finish = _finish_reason(content)
+        finish = content.get("finish_reason")
         if finish is not None:
-            choice.finish = finish
+            choice.finish = finish = str(finish)
             if self.finish not in UNFINISHED:
                 self.finish = finish
             if finish not in UNFINISHED:
                 self.useful = True
         delta = content.get("delta")
-        if content.get("text") or (isinstance(delta, dict) and any(delta.get(key) for key in _CONTENT)):
+        if content.get("text") or (isinstance(delta, dict) and any(map(delta.get, _CONTENT))):
             self._meter.events += 1
             self.useful = True
         elif not self.useful:
             self.useful = _tells(content, delta)
+        return finish
 
     def _learn(self, event: bytes) -> None:
-        head = _HEAD.match(event)
+        head = None if event.startswith(self._head) else _HEAD.match(event)
         if head is None:
             return
         self._head = self._new_head = head[0]
@@ -155,8 +156,3 @@ def _tells(choice: dict[str, Any], delta: Any) -> bool:
 def _index(choice: Any) -> int:
     index = choice.get("index") if isinstance(choice, dict) else None
     return index if type(index) is int else 0
-
-
-def _finish_reason(choice: Any) -> str | None:
-    reason = choice.get("finish_reason") if isinstance(choice, dict) else None
-    return None if reason is None else str(reason)

@@ -72,12 +72,16 @@ class Events:
 
 def data_of(event: bytes) -> bytes | None:
     """What the event's data lines say, joined by LF; None when there is none, as in a comment."""
+    if event.startswith(b"data: ") and b"\n" not in event:
+        return event[6:]
     lines = [_value(line) for line in event.split(b"\n") if line.startswith(b"data:") or line == b"data"]
     return b"\n".join(lines) if lines else None
 
 
 def with_data(event: bytes, data: bytes) -> bytes:
-    """The event with other data and its other lines as they were; `data` has no line ends."""
+    """The event with other data and its other lines as they were. It has data; `data` has no line ends."""
+    if b"\n" not in event:
+        return b"data: " + data
     kept = [line for line in event.split(b"\n") if not (line.startswith(b"data:") or line == b"data")]
     return b"\n".join([*kept, b"data: " + data])
 

@@ -199,7 +199,7 @@ class StreamReader:
             self._stop()
             return b""
         fate = self._codec.edit(event, content)
-        if self._codec.useful and not self.started:
+        if not self.started and self._codec.useful:
             self._start()
         if fate is Fate.KEEP:
             return event
