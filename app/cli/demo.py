@@ -16,7 +16,7 @@ import click
 
 from app.cli.failure import Failed
 from app.cli.greeting import Greeting
-from app.cli.lazy import UNUSED, loading
+from app.cli.lazy import loading
 from app.cli.simulated import simulated
 from app.settings import Settings, load
 
@@ -65,7 +65,7 @@ def demo(
 
 
 def _serve(port: int, urls: Sequence[str], api_key: str | None, *, simulated_ones: bool) -> int:
-    with loading(UNUSED):
+    with loading():
         from app.cli.running import run_house
         from app.telemetry.logs import configure_logging
 

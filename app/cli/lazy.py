@@ -6,6 +6,7 @@ import gc
 import sys
 from contextlib import contextmanager
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,24 +14,38 @@ import click
 from app.cli.failure import plainly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
 
-UNUSED = ("redis", "rich")
+UNUSED = ("pygments", "redis", "rich")
 """What httpx and pybreaker load, where it is installed, for uses of theirs that no gateway makes."""
+
+HOLLOW = ("sqlalchemy.ext.asyncio.scoping", "sqlalchemy.ext.asyncio.session")
+"""What loads the object-relational mapper for whoever wants no more than SQLAlchemy's connections."""
 
 SERVING = frozenset({"serve", "demo"})
 """Commands that run a gateway: whoever restarts one waits for it, and it keeps in memory what it loads."""
 
 
+class Hollow(ModuleType):
+    """Every public name that is imported from it is None."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+
 @contextmanager
-def loading(absent: Sequence[str] = ()) -> Iterator[None]:
+def loading(*, lean: bool = True) -> Iterator[None]:
     """For imports: looking for garbage among what they make, which stays, takes a tenth of their time.
 
-    Packages that are `absent` are not found meanwhile, unless they were loaded before.
+    `lean`: what serving does not need is not found or empty meanwhile, unless it was loaded before.
     """
-    hidden = [name for name in absent if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: importing it fails
+    hidden: dict[str, Any] = {}
+    if lean:
+        hidden = {**dict.fromkeys(UNUSED), **{name: Hollow(name) for name in HOLLOW}}  # None is not found
+        hidden = {name: module for name, module in hidden.items() if name not in sys.modules}
+    sys.modules.update(hidden)
     gc.disable()
     try:
         yield
@@ -54,7 +69,7 @@ class LazyGroup(click.Group):
         if cmd_name not in self._lazy:
             return None
         module, _, attribute = self._lazy[cmd_name][0].partition(":")
-        with loading(UNUSED if cmd_name in SERVING else ()):
+        with loading(lean=cmd_name in SERVING):
             command: click.Command = getattr(import_module(module), attribute)
         return command
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.lazy import UNUSED, loading
+from app.cli.lazy import loading
 from app.cli.options import config_option, yes_open_option
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def serve(
 
     Example: sluice serve --config sluice.yaml --port 9000
     """
-    with loading(UNUSED):
+    with loading():
         from app.cli.running import run_house
         from app.settings import load
         from app.telemetry.logs import configure_logging
@@ -51,6 +51,7 @@ def serve(
     configure_logging(settings.logging)
     if workers == 1:
         ctx.exit(run_house(settings, reread))
-    from app.cli.workers.supervise import run_workers
+    with loading():
+        from app.cli.workers.supervise import run_workers
 
     ctx.exit(run_workers(settings, reread, workers))

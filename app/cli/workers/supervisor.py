@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MODULE = "app.cli.workers.work"
+MODULE = "app.cli.workers"
 TAKEN_WITHIN = 5.0
 """Seconds in which workers take a new configuration."""
 

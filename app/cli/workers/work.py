@@ -114,7 +114,3 @@ def _bind(path: Path) -> socket.socket:
     sock.bind(str(path))
     path.chmod(0o600)
     return sock
-
-
-if __name__ == "__main__":
-    sys.exit(work(int(sys.argv[1])))

@@ -51,6 +51,17 @@ def test_the_help_page_imports_no_command():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_gateway_loads_nothing_that_serving_does_not_need():
+    code = (
+        "import sys; from app.cli.lazy import HOLLOW, UNUSED, loading\n"
+        "with loading(): import app.cli.running\n"
+        "print([name for name in sys.modules if name.startswith((*HOLLOW, *UNUSED, 'alembic', 'sqlalchemy.orm'))])\n"
+        "from sqlalchemy.orm import Session; print(Session.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "Session"]
+
+
 def test_an_unknown_command_is_a_usage_error():
     assert CliRunner().invoke(main, ["tenant"]).exit_code == 2
 
