@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
-import asyncpg
-
-from app.core.errors import StorageUnavailable
-from app.core.patience import within
 from app.store.sqlite import SqliteThread
 
 if TYPE_CHECKING:
@@ -20,16 +14,6 @@ if TYPE_CHECKING:
 
     from app.store.database import DatabaseOptions
     from app.store.location import Location
-
-
-# The last of the driver's is what a connection says that the server closed under a statement.
-POSTGRES_FAILURES = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
 
 
 _MARKS = re.compile(r"\(\?(?:, \?)*\)")
@@ -47,12 +31,12 @@ class Batch(Protocol):
 
 
 def batch(location: Location, options: DatabaseOptions) -> Batch:
-    return SqliteBatch(location, options) if location.path else PostgresBatch(location, options)
+    """PostgreSQL's driver is loaded where it is used."""
+    if location.path is not None:
+        return SqliteBatch(location, options)
+    from app.store.postgres import PostgresBatch
 
-
-async def connect(dsn: str, timeout: Any) -> asyncpg.Connection:
-    """`timeout` in seconds; the driver's own annotation knows whole ones only."""
-    return await asyncpg.connect(dsn, timeout=timeout)
+    return PostgresBatch(location, options)
 
 
 class SqliteBatch:
@@ -93,38 +77,3 @@ def _portions(statement: str, rows: Sequence[tuple[Any, ...]]) -> Iterator[tuple
         while len(rows) - begin >= size:
             yield text, list(chain.from_iterable(rows[begin : begin + size]))
             begin += size
-
-
-class PostgresBatch:
-    """A connection of its own, so that reports can never keep the ledger waiting for one."""
-
-    def __init__(self, location: Location, options: DatabaseOptions) -> None:
-        self._dsn = location.dsn
-        self._timeout = options.timeout
-        self._connection: asyncpg.Connection | None = None
-        self._turn = asyncio.Lock()
-
-    async def run(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        try:
-            async with self._turn, within(self._timeout):
-                connection = self._connection
-                if connection is None or connection.is_closed():
-                    connection = self._connection = await connect(self._dsn, self._timeout)
-                await connection.executemany(statement, rows)
-        except POSTGRES_FAILURES as error:
-            self._drop()
-            raise StorageUnavailable from error
-        except BaseException:
-            self._drop()
-            raise
-
-    async def aclose(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(*POSTGRES_FAILURES):
-                await connection.close(timeout=self._timeout)
-
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.terminate()

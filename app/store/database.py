@@ -15,7 +15,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.core.errors import StorageUnavailable
 from app.core.patience import within
 from app.core.units import Seconds
-from app.store.batch import POSTGRES_FAILURES, connect
 from app.store.location import Location
 from app.store.refusal import StoreRefusal
 
@@ -45,6 +44,7 @@ class Database:
     def __init__(self, url: str, options: DatabaseOptions | None = None, *, create: bool = False) -> None:
         self.options = options or DatabaseOptions()
         self.location = Location(url)
+        self._failures: tuple[type[Exception], ...] = (SQLAlchemyError, OSError)
         if self.location.dialect == "sqlite":
             self._reader = self._sqlite("DEFERRED", self.options.connections, create)
             self._writer = self._sqlite("IMMEDIATE", 1, create)
@@ -101,7 +101,7 @@ class Database:
                 yield connection
         except IntegrityError:
             raise
-        except (SQLAlchemyError, *POSTGRES_FAILURES) as error:
+        except self._failures as error:
             raise StorageUnavailable from error
 
     async def aclose(self) -> None:
@@ -126,6 +126,9 @@ class Database:
         return engine
 
     def _postgresql(self) -> AsyncEngine:
+        from app.store.postgres import FAILURES, connect
+
+        self._failures += FAILURES
         timeout = self.options.timeout
         return create_async_engine(
             "postgresql+asyncpg://",

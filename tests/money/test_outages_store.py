@@ -11,10 +11,10 @@ from sqlalchemy import text
 from app.core.clock import SystemClock
 from app.core.errors import StorageUnavailable
 from app.core.outcome import Outcome, Settlement, Usage
-from app.store.batch import PostgresBatch
 from app.store.database import Database, DatabaseOptions
 from app.store.location import Location
 from app.store.migrate import migrate
+from app.store.postgres import PostgresBatch
 from app.store.reports import Reports
 from app.store.usage import UsageRows
 from app.tenancy.calendar import Calendar
