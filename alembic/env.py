@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic import context
-from app.store.tables import metadata
+from app.store.indexes import metadata
 
 context.configure(
     connection=context.config.attributes["connection"], target_metadata=metadata, transactional_ddl=True

@@ -15,6 +15,7 @@ from app.server.listener import Listener
 from app.server.runner import run, undisturbed
 from app.server.watchdog import watched
 from app.settings import ConfigError
+from app.store.apart import prepare_apart
 from app.wiring import build
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def run_house(
 
     `opened` is called once both ports, which it is told, answer. Raises StoreRefusal.
     """
+    prepare_apart(settings.database_url.get_secret_value())
     return uvloop.run(_run(settings, reread, opened))
 
 

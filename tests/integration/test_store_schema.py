@@ -14,10 +14,10 @@ from sqlalchemy import text
 
 from app.store import schema
 from app.store.database import Database
+from app.store.indexes import metadata
 from app.store.migrate import current, head, migrate, prepare, require_current
 from app.store.refusal import StoreRefusal
 from app.store.rollups import Rollups
-from app.store.tables import metadata
 from tests.stores import opened, usage_row
 
 pytest_plugins = ("tests.postgres",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sys
 import tempfile
@@ -22,7 +23,8 @@ from app.server.runner import signals
 from app.server.workers import merging
 from app.server.workers.hangs import end_hung
 from app.server.workers.ops import OpsOfAll
-from app.store.migrate import prepare
+from app.store.apart import prepare_apart
+from app.store.schema import up_to_date
 from app.telemetry.sums import Sums
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def run_workers(settings: Settings, reread: Callable[[], Settings], count: int) 
     """Serve until a signal says to stop; returns the worst of the workers' exit codes. SIGHUP reloads what
     `reread` gives. Raises StoreRefusal.
     """
-    prepare(settings.database_url.get_secret_value())
+    _prepare(settings.database_url.get_secret_value())
     folder = Path(tempfile.mkdtemp(prefix="sluice-"))
     try:
         with _port(settings) as held:
@@ -49,6 +51,14 @@ def run_workers(settings: Settings, reread: Callable[[], Settings], count: int) 
         return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepare(url: str) -> None:
+    prepare_apart(url)
+    if not asyncio.run(up_to_date(url)):
+        from app.store.migrate import prepare
+
+        prepare(url)
 
 
 @contextmanager
