@@ -18,8 +18,7 @@ from app.server.refusal import refusal_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from uvicorn.protocols.http.flow_control import FlowControl
-
+    from app.server.flow import Flow
     from app.server.refusal import Application
 
 BODILESS = (204, 304)
@@ -36,7 +35,7 @@ class Answer(Struct, eq=False):
 
     scope: Any
     _transport: asyncio.Transport
-    _flow: FlowControl
+    _flow: Flow
     _default_headers: list[tuple[bytes, bytes]]
     _on_response: Callable[[], None]
     keep_alive: bool

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from app.core.errors import GatewayError, HeadersTooLarge, InvalidRequest, RequestTimeout, RequestTooLarge
 from app.server.answer import Answer, CloseDelimited
 from app.server.connection import Connection
+from app.server.flow import Flow
 from app.server.head import head_without, judge_head, split_target
 from app.server.proxies import caller_address
 from app.server.refusal import refusal_bytes
@@ -36,16 +37,20 @@ LINGER = 2.0
 class LimitedProtocol(HttpToolsProtocol):
     """One connection. `deadline` is loop time; the listener's heartbeat calls `check`."""
 
+    # uvicorn's own attributes fill its dict up to where connections no longer share its keys.
+    __slots__ = ("_body_bytes", "_constant", "_head_bytes", "_stall", "connection", "deadline", "finished", "lifecycle",
+                 "limits", "receiving", "refused")  # fmt: skip
     app: Any
     cycle: Any
+    flow: Any
 
     def __init__(self, terms: Terms, config: Config, server_state: ServerState, **rest: Any) -> None:
         super().__init__(config, server_state, **rest)
+        del self.pipeline  # requests do not wait in line
         self.refused = terms.refused
         self.lifecycle = terms.lifecycle
         self.limits = terms.limits
         self.headers = []
-        self.connection: Connection
         self.deadline = inf
         self.receiving: Literal["nothing", "head", "body"] = "nothing"
         self.finished = False
@@ -61,6 +66,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow = Flow(transport)
         self._constant = {
             "type": "http",
             "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
