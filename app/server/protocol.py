@@ -20,6 +20,7 @@ from app.server.flow import Flow
 from app.server.head import head_without, judge_head, split_target
 from app.server.proxies import caller_address
 from app.server.refusal import refusal_bytes
+from app.server.scope import common_scope
 from app.server.stall import Stall
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection. `deadline` is loop time; the listener's heartbeat calls `check`."""
 
     # uvicorn's own attributes fill its dict up to where connections no longer share its keys.
-    __slots__ = ("_body_bytes", "_constant", "_head_bytes", "_stall", "connection", "deadline", "finished", "lifecycle",
+    __slots__ = ("_body_bytes", "_common", "_head_bytes", "_stall", "connection", "deadline", "finished", "lifecycle",
                  "limits", "receiving", "refused")  # fmt: skip
     app: Any
     cycle: Any
@@ -56,7 +57,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.finished = False
         self._head_bytes = 0
         self._body_bytes = 0
-        self._constant: dict[str, Any] = {}
+        self._common: dict[str, Any] = {}
         self._stall = Stall()
 
     @property
@@ -67,14 +68,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = Flow(transport)
-        self._constant = {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": self.root_path,
-        }
+        self._common = common_scope(self)
         self.deadline = self.loop.time() + self.limits.header_timeout
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -239,7 +233,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _scope(self, version: str) -> Any:
         path, raw_path, query = split_target(self.url)
         scope = {
-            **self._constant,
+            **self._common,
             "http_version": version,
             "method": self.parser.get_method().decode("ascii"),
             "path": path,
