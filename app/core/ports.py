@@ -55,10 +55,14 @@ class Endpoint(Protocol):
 
 
 class Strategy(Protocol):
-    """Picks one of the available endpoints, synchronously."""
+    """Picks one of the available endpoints, synchronously.
+
+    One that remembers how endpoints stand may have a method `eased(endpoint)`: it hears whenever the load of an
+    endpoint of its pool may have fallen, or its weight changed.
+    """
 
     def pick(self, call: Call, endpoints: Sequence[Endpoint]) -> Endpoint:
-        """`endpoints` is never empty and holds no weight of 0."""
+        """`endpoints` is never empty and holds no weight of 0; what comes again as the same object is the same."""
         ...
 
 

@@ -55,6 +55,9 @@ class Session:
                 winner, highest = endpoint, score
         return winner
 
+    def eased(self, endpoint: Endpoint) -> None:
+        self._otherwise.eased(endpoint)
+
     def _seed(self, name: str) -> int:
         seed = self._seeds.get(name)
         if seed is None:

@@ -86,6 +86,9 @@ class Census:
             endpoint.name: tuple(self.pools[name] for name in sorted(models))
             for endpoint, models in served.items()
         }
+        for endpoint in endpoints:
+            strategies = [pool.strategy for pool in self._pools_of[endpoint.name]]
+            endpoint.followers = [each.eased for each in strategies if hasattr(each, "eased")]
         for pool in former.values():
             pool.take(Choice())
         for pool in (*former.values(), *self.pools.values()):

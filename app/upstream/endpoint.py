@@ -18,7 +18,7 @@ from app.upstream.gates import Gates
 from app.upstream.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from app.core.call import Call
     from app.core.clock import Clock
@@ -39,6 +39,7 @@ class LiveEndpoint:
     out, with one word: a breaker's state, up, down, draining, busy, drained, resumed, models, refusing,
     asleep, awake, stuck, paused; and of silent, suspected and cleared, which are for others to act upon.
     `on_conduct` hears of an offence as soon as one shows, and of None when it is time to compare it with its peers.
+    `followers` hear whenever its load may have fallen: a place was given back, or its weight changed.
     `steady` is True while nothing at all speaks against the endpoint, so that routing need not ask.
     """
 
@@ -56,6 +57,7 @@ class LiveEndpoint:
         self.name = spec.name
         self.resilience = resilience
         self.steady = False
+        self.followers: Sequence[Callable[[LiveEndpoint], None]] = ()
         self.progressed_at = -math.inf
         self.opened_at = -math.inf
         self.last_error: str | None = None
@@ -69,7 +71,8 @@ class LiveEndpoint:
         self._clock = clock
         self.tell = partial(on_change, self)
         """Says a word to whoever listens."""
-        hears = self.standing.busy.answered, partial(on_free, self), self._breaker_changed
+        self._on_free = on_free
+        hears = self.standing.busy.answered, self._freed, self._breaker_changed
         self._gates = Gates(spec.name, resilience, clock, self.conduct, *hears)
         self.bulkhead = self._gates.bulkhead
         self.breaker, self.gates = self._gates.breaker, self._gates.in_order
@@ -192,6 +195,13 @@ class LiveEndpoint:
     def _weigh(self) -> None:
         weight, share = self.spec.weight, self.ramp.share
         self.weight = weight if share == 1.0 else weight * share
+        for follower in self.followers:
+            follower(self)
+
+    def _freed(self) -> None:
+        for follower in self.followers:
+            follower(self)
+        self._on_free(self)
 
     def _breaker_changed(self, _name: str, to: str) -> None:
         if to == "open":
@@ -206,6 +216,10 @@ class LiveEndpoint:
         """Something that lets calls in or keeps them out."""
         self.steady = False
         self.tell(word)
+
+    def __deepcopy__(self, memo: object) -> LiveEndpoint:
+        """There is only one: the copy of what refers to it does so too."""
+        return self
 
     def __repr__(self) -> str:
         state = self.reason_unavailable() or "available"

@@ -21,7 +21,7 @@ def spread(name, endpoints, calls, *, under_way):
     """Picks of each, with so many calls always under way; the oldest ends first."""
     chosen, running, counts = strategy(name), [], {each.spec.name: 0 for each in endpoints}
     for number in range(calls):
-        picked = chosen.pick(call(f"session-{number}"), endpoints)
+        picked = chosen.pick(call(f"session-{number}"), [*endpoints])
         picked.inflight += 1
         running.append(picked)
         counts[picked.spec.name] += 1

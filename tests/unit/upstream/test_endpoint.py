@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import math
 
@@ -290,6 +291,23 @@ def test_a_recovered_endpoint_starts_with_a_tenth_of_its_weight(endpoint: LiveEn
     assert (endpoint.weight, endpoint.load) == (0.4, 2.5)
     clock.advance(31)
     assert (endpoint.weight, endpoint.load) == (4, 0.25)
+
+
+def test_its_followers_hear_of_freed_places_and_of_weight(endpoint: LiveEndpoint, clock: FakeClock):
+    loads = []
+    endpoint.followers = [lambda each: loads.append(each.load)]
+    permits = [gate.admit(make_call()) for gate in endpoint.gates]
+    assert loads == []
+    endpoint.recover()
+    clock.advance(31)
+    assert [round(load, 1) for load in loads] == [10.0, 5.0, 3.3, 2.5, 2.0, 1.7, 1.4, 1.2, 1.1, 1.0]
+    for permit in reversed(permits):
+        permit(SUCCESS)
+    assert loads[10:] == [0.0]
+
+
+def test_a_copy_of_what_refers_to_it_refers_to_it(endpoint: LiveEndpoint):
+    assert copy.deepcopy([endpoint]) == [endpoint]
 
 
 RECOVERIES = {

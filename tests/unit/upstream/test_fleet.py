@@ -248,6 +248,24 @@ async def test_the_models_of_an_endpoint_are_served_in_turn_however_many_wait_fo
         task.cancel()
 
 
+async def test_a_place_that_one_model_frees_is_seen_by_the_others():
+    both = {"m": "m", "n": "n"}
+    fleet = make_fleet(spec("a", models=both), spec("b", models=both), strategy="least_load")
+    leases = {}
+    for model in "mmnnnn":
+        endpoint, lease = await enter(fleet, model)
+        leases.setdefault(endpoint.name, []).append(lease)
+    for lease in leases["b"]:
+        lease.settle(SUCCESS)
+    assert [(await enter(fleet, model))[0].name for model in "mnm"] == ["b", "b", "b"]
+
+
+async def test_a_strategy_need_not_hear_of_loads(clock: FakeClock):
+    fleet = make_fleet(spec("a"), clock=clock, strategy="round_robin")
+    (await enter(fleet))[1].settle(SUCCESS)
+    assert list(fleet.endpoints["a"].followers) == []
+
+
 async def test_operators_drain_resume_eject_and_restore(clock: FakeClock):
     fleet = make_fleet(spec("a"), spec("b"), clock=clock)
     fleet.drain("a", reason="kernel")
