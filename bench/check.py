@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from bench import baseline
+from bench import baseline, growth
 from bench.baseline import TOLERANCE, VERSION, Change, changes, figures
 from bench.counting import total
 from bench.script import play
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.counting import Profile
+    from bench.growth import Growth
     from bench.script import Result
 
 FUNCTIONS = 15
@@ -28,12 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 1 when a count grew beyond the tolerance."""
     options = _parser().parse_args(arguments)
     result = uvloop.run(play())
+    grown = uvloop.run(growth.play())
     if options.profile:
         print(profiles(result, options.profile))
+        print(growths(grown, options.profile))
     now = figures(result)
     if options.renew:
         baseline.renew(now)
-    return judge(now, options.tolerance / 100)
+    worse = judge(now, options.tolerance / 100)
+    return judge_growth([each.change for each in grown]) or worse
 
 
 def judge(now: dict[str, float], tolerance: float = TOLERANCE, file: Path = baseline.FILE) -> int:
@@ -56,8 +60,17 @@ def judge(now: dict[str, float], tolerance: float = TOLERANCE, file: Path = base
     return 1 if grown else 0
 
 
-def table(found: Sequence[Change]) -> str:
-    rows = [f"{'':32}{'baseline':>10}{'now':>10}{'change':>9}"]
+def judge_growth(found: Sequence[Change]) -> int:
+    """Print what more endpoints cost; returns the exit code."""
+    print(table(found, f"{growth.SMALL} engines", str(growth.LARGE)))
+    worse = any(change.grew for change in found)
+    if worse:
+        print(f"GREW by more than {growth.TOLERANCE:.0%} with the fleet: --profile shows where.")
+    return int(worse)
+
+
+def table(found: Sequence[Change], before: str = "baseline", now: str = "now") -> str:
+    rows = [f"{'':32}{before:>10}{now:>10}{'change':>9}"]
     for change in found:
         word = "  GREW" if change.grew else "  fell" if change.fell else ""
         rows.append(f"{change.name:32}{change.before:10.1f}{change.now:10.1f}{change.share:+9.1%}{word}")
@@ -68,6 +81,11 @@ def profiles(result: Result, functions: int = FUNCTIONS) -> str:
     """The functions with the most instructions, for each thing that is counted."""
     parts = ("request", "event", "stream")
     return "\n\n".join(_profile(f"per {part}", getattr(result, part), functions) for part in parts) + "\n"
+
+
+def growths(grown: Sequence[Growth], functions: int = FUNCTIONS) -> str:
+    """The functions that more endpoints cost most."""
+    return "\n\n".join(_profile(f"beside {each.under_way}", each.grown, functions) for each in grown) + "\n"
 
 
 def _profile(title: str, profile: Profile, functions: int) -> str:

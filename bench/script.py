@@ -9,6 +9,8 @@ import select
 import socket
 import sys
 import threading
+from collections import deque
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +19,7 @@ from bench.peers import PATIENCE, Engine, answer, asked, ending, event, opening,
 from bench.subject import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from bench.counting import Profile
     from bench.subject import Subject
@@ -56,13 +58,17 @@ class Result(NamedTuple):
 class Script:
     """Runs in a thread of its own while the event loop runs the gateway."""
 
-    def __init__(self, subject: Subject, engines: list[Engine], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, subject: Subject, engines: list[Engine], loop: asyncio.AbstractEventLoop, under_way: int = 0
+    ) -> None:
+        """`under_way`: requests that wait for their answers at any time; the oldest is answered first."""
         self._engines = engines
         self._loop = loop
         self._clock = subject.clock
         self._counter = Counter(but=_OWN)
-        self._caller = socket.create_connection(("127.0.0.1", subject.port))
-        self._caller.settimeout(PATIENCE)
+        address = "127.0.0.1", subject.port
+        self._callers = [socket.create_connection(address, PATIENCE) for _ in range(under_way + 1)]
+        self._asked: deque[tuple[socket.socket, socket.socket]] = deque()
         self._json = request(subject.secret)
         self._streamed = request(subject.secret, stream=True, stream_options={"include_usage": True})
         self._answer = answer()
@@ -82,38 +88,69 @@ class Script:
             long = [self._counted(lambda: self._streams(LONG)) for _ in range(SAMPLES)]
         finally:
             self._on_loop(self._counter.off)
-            self._caller.close()
         few, many = middle(short), middle(long)
         events = difference(many, few, LONG - SHORT)
         besides = difference(few, difference(many, few, (LONG - SHORT) / SHORT))
         return Result(middle(requests), events, besides, blocks)
 
+    def run_requests(self) -> Profile:
+        """Requests alone. Warm once every engine was asked twice."""
+        while len(self._callers) > 1:
+            self._ask()
+        for _ in range(2 * len(self._engines) // CALLS + 1):
+            self._requests()
+        self._on_loop(self._counter.on)
+        try:
+            self._requests()
+            samples = [self._counted(self._requests) for _ in range(SAMPLES)]
+        finally:
+            self._on_loop(self._counter.off)
+        while self._asked:
+            self._reply()
+        return middle(samples)
+
+    def close(self) -> None:
+        for each in (*self._callers, *(caller for caller, _ in self._asked)):
+            each.close()
+
     def _requests(self) -> None:
         for _ in range(CALLS):
-            self._caller.sendall(self._json)
-            asked(self._engines).sendall(self._answer)
-            self._end(self._answer[-64:])
+            self._ask()
+            self._reply()
+
+    def _ask(self) -> None:
+        caller = self._callers.pop()
+        caller.sendall(self._json)
+        self._asked.append((caller, asked(self._engines)))
+
+    def _reply(self) -> None:
+        """To whoever asked first."""
+        caller, engine = self._asked.popleft()
+        engine.sendall(self._answer)
+        self._end(caller, self._answer[-64:])
+        self._callers.append(caller)
 
     def _streams(self, events: int) -> None:
+        caller = self._callers[-1]
         for _ in range(CALLS):
-            self._caller.sendall(self._streamed)
+            caller.sendall(self._streamed)
             engine = asked(self._engines)
             engine.sendall(opening())
             self._settle()
-            read_until(self._caller, b"\n\n\r\n")
+            read_until(caller, b"\n\n\r\n")
             for number in range(2, events + 1):
                 engine.sendall(event(number))
-                read_until(self._caller, b"\n\n\r\n")
+                read_until(caller, b"\n\n\r\n")
             engine.sendall(ending(events))
-            self._end(b"0\r\n\r\n")
+            self._end(caller, b"0\r\n\r\n")
 
-    def _end(self, end: bytes) -> None:
+    def _end(self, caller: socket.socket, end: bytes) -> None:
         """Time for the ledger to write the call, and its last bytes with that."""
         self._settle()
         self._on_loop(lambda: self._clock.advance(STEP))
-        while not select.select([self._caller], [], [], _LATE)[0]:
+        while not select.select([caller], [], [], _LATE)[0]:
             self._on_loop(lambda: self._clock.advance(STEP))
-        read_until(self._caller, end)
+        read_until(caller, end)
         self._settle()
 
     def _counted(self, part: Callable[[], None]) -> Profile:
@@ -160,12 +197,27 @@ def _held() -> int:
 
 async def play() -> Result:
     """The whole script against a gateway of its own."""
+    async with _script(ENGINES) as script:
+        return await asyncio.to_thread(script.run)
+
+
+async def play_requests(engines: int, under_way: int) -> Profile:
+    """Requests alone, in a fleet of so many, with so many others under way."""
+    async with _script(engines, under_way) as script:
+        return await asyncio.to_thread(script.run_requests)
+
+
+@asynccontextmanager
+async def _script(number: int, under_way: int = 0) -> AsyncIterator[Script]:
     random.seed(1)
-    engines = [Engine() for _ in range(ENGINES)]
+    engines = [Engine() for _ in range(number)]
     try:
         async with serving([engine.url for engine in engines]) as subject:
-            script = Script(subject, engines, asyncio.get_running_loop())
-            return await asyncio.to_thread(script.run)
+            script = Script(subject, engines, asyncio.get_running_loop(), under_way)
+            try:
+                yield script
+            finally:
+                script.close()
     finally:
         for engine in engines:
             engine.close()
