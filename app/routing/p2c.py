@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from app.routing.random_ import weighted
+from app.routing.random_ import Lots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,11 +22,15 @@ class PowerOfTwo:
 
     def __init__(self, chance: Callable[[], float] = random.random) -> None:
         self._chance = chance
+        self._lots = Lots()
 
     def pick(self, call: Call, endpoints: Sequence[Endpoint]) -> Endpoint:
         if len(endpoints) == 1:
             return endpoints[0]
-        place = weighted(endpoints, self._chance())
-        rest = [*endpoints[:place], *endpoints[place + 1 :]]
-        first, second = endpoints[place], rest[weighted(rest, self._chance())]
+        place = self._lots.draw(endpoints, self._chance())
+        first = endpoints[place]
+        second = endpoints[self._lots.draw_another(place, self._chance())]
         return second if second.load < first.load else first
+
+    def eased(self, endpoint: Endpoint) -> None:
+        self._lots.eased(endpoint)
