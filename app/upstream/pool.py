@@ -62,6 +62,7 @@ class ModelPool:
         self._alarm_at = 0.0
         self._serving = False
         self._calm = False
+        self._free: list[LiveEndpoint] = []
 
     @property
     def endpoints(self) -> tuple[LiveEndpoint, ...]:
@@ -172,7 +173,9 @@ class ModelPool:
             free = [e for e in group if e.has_room and e.available and e.name not in tried]
             self._calm = calm and group is self.choice.groups[0] and len(free) == len(group)
             if free:
-                return self._pick(call, free)
+                if free != self._free:
+                    self._free = free
+                return self._pick(call, self._free)
             if self.choice.spill == "down" and any(_stands(e) for e in group if e.name not in tried):
                 return None
         return None

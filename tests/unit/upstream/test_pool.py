@@ -105,6 +105,26 @@ async def test_the_cost_of_a_choice_does_not_grow_with_the_fleet(clock: FakeCloc
     assert [(await enter(fleet))[0].name for _ in range(3)] == ["b", "c", "a"]
 
 
+async def test_a_strategy_need_not_look_anew_while_the_same_endpoints_are_free(clock: FakeClock):
+    offered = []
+
+    class Asked:
+        def pick(self, call, endpoints):
+            offered.append(endpoints)
+            return endpoints[0]
+
+    fleet = make_fleet(spec("a"), spec("b"), spec("c"), spec("d"), clock=clock)
+    pool_of(fleet).strategy = Asked()
+    fleet.drain("a")
+    await fill(fleet, 2)
+    fleet.drain("b")
+    await fill(fleet, 2)
+    first, second, third, fourth = offered
+    assert first is second
+    assert third is fourth
+    assert [[endpoint.name for endpoint in each] for each in (first, third)] == [["b", "c", "d"], ["c", "d"]]
+
+
 async def test_a_full_endpoint_is_passed_over_and_used_again(clock: FakeClock):
     fleet = make_fleet(spec("a"), spec("b"), clock=clock, endpoint_overrides=limited(a=2))
     leases = [(await enter(fleet))[1] for _ in range(4)]
