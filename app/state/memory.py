@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from app.core.tenant import Decision
 from app.state.account import Account, Key
+from app.state.grant import Accounts, Grant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,19 +18,10 @@ if TYPE_CHECKING:
 CONCURRENCY_RETRY = 1.0
 LONGEST_RETRY = 60.0
 _FEW = 4096
+_REMEMBERED = 20_000
 _SWEEP_EVERY = 60.0
 # Float arithmetic of draining may leave 1e-12 where nothing is used; far below one token.
 ROUNDING = 1e-6
-
-
-class Grant(Struct, eq=False):
-    """What one call holds. `decisions` stand in the order of the rules; refused: nothing is held."""
-
-    allowed: bool
-    decisions: list[Decision]
-    rules: Sequence[Rule]
-    accounts: list[Account]
-    tokens: int
 
 
 class MemoryCounters:
@@ -40,16 +30,18 @@ class MemoryCounters:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._accounts: dict[Key, Account] = {}
+        self._known: dict[int, Accounts] = {}
         self._sweep_at = _FEW
         self._sweep_due = -math.inf
 
     async def take(self, rules: Sequence[Rule], tokens: int, windows: Windows) -> Grant:
         """All of the rules or none; requests and places cost one, the others `tokens`."""
         now = self._clock.monotonic()
-        accounts: list[Account] = []
+        accounts = self._known.get(id(rules))
+        if accounts is None or accounts.rules is not rules or accounts.windows is not windows:
+            accounts = self._found(rules, windows, now)
         decisions: list[Decision] = []
-        for rule in rules:
-            account = self._accounts.get(rule.key) or self._account(rule, windows, now)
+        for rule, account in accounts.each:
             cost = tokens if rule.of_tokens else 1
             if rule.drains:
                 taken = account.taken(now, rule.refill) + cost
@@ -57,16 +49,15 @@ class MemoryCounters:
                 taken = account.used + account.reserved + cost
             left = rule.limit - taken + ROUNDING
             if left < 0:
-                _undo(rules, accounts, tokens)
-                return Grant(False, self._standing(rules, tokens, windows, now), rules, [], 0)
+                _undo(accounts.each[: len(decisions)], tokens)
+                return Grant(False, self._standing(rules, tokens, windows, now), 0, None)
             if rule.drains and not rule.of_tokens:
                 account.used += 1
             else:
                 account.reserved += cost
-            accounts.append(account)
             reset = taken / rule.refill if rule.drains else self._reset(rule, account)
             decisions.append(Decision(rule.name, True, rule.limit, int(left), reset))
-        return Grant(True, decisions, rules, accounts, tokens)
+        return Grant(True, decisions, tokens, accounts)
 
     async def look(self, rules: Sequence[Rule], windows: Windows) -> list[Decision]:
         """How the rules stand, without taking anything."""
@@ -77,16 +68,19 @@ class MemoryCounters:
 
         An account in which nothing was reserved may have been forgotten meanwhile.
         """
+        accounts = grant.accounts
+        if accounts is None:
+            return
         now = self._clock.monotonic()
-        for rule, account in zip(grant.rules, grant.accounts, strict=False):
-            if rule.of_tokens:
-                if not grant.tokens:
-                    account = self._accounts.setdefault(account.key, account)
+        for account in accounts.places:
+            account.reserved -= 1
+        for rule, account in accounts.tokens:
+            if not grant.tokens:
+                account = self._accounts.setdefault(account.key, account)
+            if rule.drains:
                 account.taken(now, account.refill)
-                account.reserved -= grant.tokens
-                account.used += tokens
-            elif not rule.refill:
-                account.reserved -= 1
+            account.reserved -= grant.tokens
+            account.used += tokens
 
     def book(self, subject: str, name: RuleName, window: Window, tokens: int) -> None:
         """At least so many tokens of a quota are used; said twice, it adds nothing."""
@@ -111,6 +105,20 @@ class MemoryCounters:
     def __repr__(self) -> str:
         return f"<MemoryCounters accounts={len(self._accounts)} reserved={self.reserved}>"
 
+    def _found(self, rules: Sequence[Rule], windows: Windows, now: float) -> Accounts:
+        """The accounts of rules, remembered for a tuple of them, which is asked for again and again."""
+        each = [(rule, self._account(rule, windows, now)) for rule in rules]
+        if any(self._accounts.get(account.key) is not account for _, account in each):
+            return self._found(rules, windows, now)  # one was forgotten to make room for another
+        tokens = [(rule, account) for rule, account in each if rule.of_tokens]
+        places = [account for rule, account in each if not (rule.of_tokens or rule.refill)]
+        accounts = Accounts(rules, windows, each, tokens, places)
+        if isinstance(rules, tuple):
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[id(rules)] = accounts
+        return accounts
+
     def _account(self, rule: Rule, windows: Windows, now: float) -> Account:
         window = None if rule.period is None else windows[rule.period]
         key = rule.key if window is None else (rule.key, window.start)
@@ -129,6 +137,7 @@ class MemoryCounters:
         """
         wall = self._clock.time()
         self._accounts = {key: each for key, each in self._accounts.items() if not each.idle(now, wall)}
+        self._known.clear()
         self._sweep_at = max(_FEW, 2 * len(self._accounts))
         self._sweep_due = now + _SWEEP_EVERY
 
@@ -150,8 +159,8 @@ class MemoryCounters:
         return max(0.0, account.ends - self._clock.time()) if rule.period is not None else 0.0
 
 
-def _undo(rules: Sequence[Rule], accounts: list[Account], tokens: int) -> None:
-    for rule, account in zip(rules, accounts, strict=False):
+def _undo(taken: list[tuple[Rule, Account]], tokens: int) -> None:
+    for rule, account in taken:
         if rule.of_tokens:
             account.reserved -= tokens
         elif rule.refill:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, cast
 
-from app.state.memory import Grant
+from app.state.grant import Grant
 from app.state.redis_batch import Code, Operation
 from app.state.redis_courier import AT_START, Courier
 from app.state.redis_known import Known
@@ -92,9 +92,9 @@ class RedisCounters:
             if result is not None:
                 allowed = result[0] == 1
                 decisions = prepared.decisions(allowed, result[1:], tokens, self._clock.time())
-                return SharedGrant(allowed, decisions, rules, [], tokens if allowed else 0, prepared)
+                return SharedGrant(allowed, decisions, tokens if allowed else 0, None, prepared)
         given = await share.take(prepared, tokens)
-        return SharedGrant(given.allowed, given.decisions, rules, [], given.tokens, prepared, share, given)
+        return SharedGrant(given.allowed, given.decisions, given.tokens, None, prepared, share, given)
 
     async def look(self, rules: Sequence[Rule], windows: Windows) -> list[Decision]:
         prepared = self._preparations.of(rules, windows)

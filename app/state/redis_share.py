@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from app.core.clock import Clock
     from app.state.account import Account
-    from app.state.memory import Grant
+    from app.state.grant import Grant
     from app.state.redis_known import Known
     from app.state.redis_rules import Prepared, Slot
     from app.state.rule import Rule

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from app.core.guard import Release
     from app.core.outcome import Settlement
     from app.core.tenant import Decision, Key
-    from app.state.memory import Grant
+    from app.state.grant import Grant
     from app.store.spent import Spent
     from app.tenancy.calendar import Calendar
     from app.tenancy.forecast import Forecast

@@ -180,6 +180,41 @@ async def test_what_a_call_took_without_reserving_is_booked_though_its_account_w
     assert (await counters.look([DAY], WINDOWS))[0].remaining == 300
 
 
+async def test_what_was_forgotten_is_found_anew_by_everybody_who_remembers_its_rules(counters, clock):
+    """One account for both, whoever asks first, also where one is forgotten while another is made."""
+    mine, other = (PLACES, RPM), (PLACES, rule("other", "key", "requests_per_minute", 60))
+    for rules in (mine, other):
+        counters.settle(await counters.take(rules, 0, WINDOWS), 0)
+    clock.advance(120)
+    for first, second in ((mine, other), (other, mine)):
+        counters._sweep_at, counters._sweep_due = 1, clock.now
+        new = rule(f"new {first is mine}", "key", "requests_per_minute", 60)
+        held = [await counters.take((PLACES, new), 0, WINDOWS), await counters.take(first, 0, WINDOWS)]
+        assert not (await counters.take(second, 0, WINDOWS)).allowed
+        for grant in held:
+            counters.settle(grant, 0)
+        clock.advance(120)
+    assert counters.reserved == 0
+
+
+async def test_remembered_rules_count_in_the_period_they_are_asked_in(counters):
+    rules, tomorrow = (DAY,), Windows(Window(WALL + 900, WALL + 1900), WINDOWS.month)
+    assert (await counters.take(rules, 1000, WINDOWS)).allowed
+    assert not (await counters.take(rules, 1, WINDOWS)).allowed
+    assert (await counters.take(rules, 1000, tomorrow)).allowed
+    assert not (await counters.take(rules, 1, WINDOWS)).allowed
+
+
+async def test_rules_are_remembered_up_to_a_number(counters, monkeypatch):
+    monkeypatch.setattr("app.state.memory._REMEMBERED", 2)
+    many = [(rule(str(number), "key", "concurrency", 2),) for number in range(5)]
+    for _ in range(2):
+        for rules in many:
+            assert (await counters.take(rules, 0, WINDOWS)).allowed
+    assert len(counters._known) <= 2
+    assert [(await counters.take(rules, 0, WINDOWS)).allowed for rules in many] == [False] * 5
+
+
 STEPS = st.lists(
     st.tuples(st.sampled_from(["take", "settle", "wait"]), st.integers(1, 700), st.floats(0, 1)), max_size=60
 )
