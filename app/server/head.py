@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from app.server.options import ServerOptions
 
 
+def named_fields(fields: list[bytes]) -> list[tuple[bytes, bytes]]:
+    """Headers as pairs, of names and values as they came one after the other; the names in lower case."""
+    return list(zip(map(bytes.lower, fields[::2]), fields[1::2], strict=True))
+
+
 def judge_head(
     version: str, url: bytes, headers: list[tuple[bytes, bytes]], received: int, limits: ServerOptions
 ) -> dict[bytes, bytes]:

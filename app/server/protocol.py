@@ -17,10 +17,9 @@ from app.core.errors import GatewayError, HeadersTooLarge, InvalidRequest, Reque
 from app.server.answer import Answer, CloseDelimited
 from app.server.connection import Connection
 from app.server.flow import Flow
-from app.server.head import head_without, judge_head, split_target
-from app.server.proxies import caller_address
+from app.server.head import head_without, judge_head, named_fields
 from app.server.refusal import refusal_bytes
-from app.server.scope import common_scope
+from app.server.scope import common_scope, request_scope
 from app.server.stall import Stall
 
 if TYPE_CHECKING:
@@ -39,8 +38,8 @@ class LimitedProtocol(HttpToolsProtocol):
     """One connection. `deadline` is loop time; the listener's heartbeat calls `check`."""
 
     # uvicorn's own attributes fill its dict up to where connections no longer share its keys.
-    __slots__ = ("_body_bytes", "_common", "_head_bytes", "_stall", "connection", "deadline", "finished", "lifecycle",
-                 "limits", "receiving", "refused")  # fmt: skip
+    __slots__ = ("_body_bytes", "_common", "_fields", "_head_bytes", "_stall", "connection", "deadline", "finished",
+                 "lifecycle", "limits", "receiving", "refused")  # fmt: skip
     app: Any
     cycle: Any
     flow: Any
@@ -55,6 +54,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.deadline = inf
         self.receiving: Literal["nothing", "head", "body"] = "nothing"
         self.finished = False
+        self._fields: list[bytes] = []
         self._head_bytes = 0
         self._body_bytes = 0
         self._common: dict[str, Any] = {}
@@ -98,7 +98,9 @@ class LimitedProtocol(HttpToolsProtocol):
                 cause = exc.__context__
                 self.refuse(cause if isinstance(cause, GatewayError) else InvalidRequest("Malformed HTTP."))
         else:
-            if self.receiving == "head" and self._head_bytes > self.limits.max_header:
+            if self.receiving == "body":
+                self._fields.clear()
+            elif self.receiving == "head" and self._head_bytes > self.limits.max_header:
                 self.refuse(HeadersTooLarge())
 
     def on_message_begin(self) -> None:
@@ -109,22 +111,24 @@ class LimitedProtocol(HttpToolsProtocol):
         self.receiving = "head"
         self.url = b""
         self.headers = []
+        self._fields = []
         self._body_bytes = 0
         if cycle is not None:
             self.deadline = self.loop.time() + self.limits.header_timeout
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Whatever comes after the head is a trailer, which counts for nothing."""
-        if self.receiving == "head":
-            self.headers.append((name.lower(), value))
+        """Those that come after the head are a trailer, which counts for nothing."""
+        self._fields += (name, value)
 
     def on_headers_complete(self) -> None:
         parser = self.parser
+        self.headers = named_fields(self._fields)
+        self._fields = []
         version = parser.get_http_version()
         named = judge_head(version, self.url, self.headers, self._head_bytes, self.limits)
         if parser.should_upgrade():
             return
-        scope = self._scope(version)
+        scope = request_scope(self, self._common, version)
         self.cycle = answer = (CloseDelimited if version == "1.0" else Answer)(
             scope,
             self.transport,
@@ -188,7 +192,8 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._hang_up()
         self.refused(error)
-        self.transport.write(refusal_bytes(error, self.headers, self.server_state.default_headers))
+        asked = self.headers or named_fields(self._fields)
+        self.transport.write(refusal_bytes(error, asked, self.server_state.default_headers))
         self.transport.write_eof()
         self.flow.resume_reading()
         self.deadline = self.loop.time() + LINGER
@@ -229,20 +234,3 @@ class LimitedProtocol(HttpToolsProtocol):
         head = head_without(b"upgrade", method, self.url, self.parser.get_http_version(), self.headers)
         self.parser = httptools.HttpRequestParser(self)
         return self.data_received(head + rest)
-
-    def _scope(self, version: str) -> Any:
-        path, raw_path, query = split_target(self.url)
-        scope = {
-            **self._common,
-            "http_version": version,
-            "method": self.parser.get_method().decode("ascii"),
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": self.headers,
-            "state": self.app_state.copy(),
-        }
-        if self.limits.trusted_proxies and self.client is not None:
-            address, port = self.client
-            scope["client"] = caller_address(address, self.headers, self.limits.trusted_proxies), port
-        return scope

@@ -330,6 +330,25 @@ async def test_h06_trailers_never_become_headers(app):
     assert b"authorization" not in dict(app.scopes[0]["headers"])
 
 
+async def test_h06_trailers_reach_no_later_request_and_take_no_room(app):
+    trailer = b"Authorization: Bearer z\r\n"
+    async with house(app) as subject:
+        caller = await subject.call(post_chunked("/", b"abc", end=b"0\r\n" + trailer))
+        while not app.scopes:
+            await asyncio.sleep(0)
+        (connection,) = subject.listener.connections
+        for _ in range(100):
+            caller.writer.write(trailer * 100)
+            await caller.writer.drain()
+            await asyncio.sleep(0)
+        assert len(connection._fields) < 10_000
+        caller.writer.write(b"\r\n")
+        assert (await caller.answer()).body == b"abc"
+        caller.writer.write(post())
+        assert (await caller.answer()).status == 200
+    assert not any(b"authorization" in dict(scope["headers"]) for scope in app.scopes)
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from app.core.errors import HeadersTooLarge, InvalidRequest, RequestTooLarge
-from app.server.head import head_without, judge_head, split_target
+from app.server.head import head_without, judge_head, named_fields, split_target
 from app.server.options import ServerOptions
 
 LIMITS = ServerOptions(max_body=100, max_header=1000, max_headers=3)
@@ -25,6 +25,12 @@ LIMITS = ServerOptions(max_body=100, max_header=1000, max_headers=3)
 def test_heads_beyond_the_limits_are_refused(version, headers, error):
     with pytest.raises(error):
         judge_head(version, b"/", headers, 2000, LIMITS)
+
+
+def test_fields_become_pairs_in_their_order_with_names_in_lower_case():
+    fields = [b"Host", b"A", b"X-B", b"1", b"x-b", b"2"]
+    assert named_fields(fields) == [(b"host", b"A"), (b"x-b", b"1"), (b"x-b", b"2")]
+    assert named_fields([]) == []
 
 
 @pytest.mark.parametrize("received", [500, 2000])
