@@ -11,15 +11,17 @@ from app.wire.usage import RUNNING, usage_of
 
 if TYPE_CHECKING:
     from app.core.surface import Dialect
-    from app.wire.meter import Meter
+    from app.wire.meter import Choice, Meter
     from app.wire.request import UsageWanted
 
 # vLLM's compact JSON in vLLM's order of keys. A quote inside a string is always escaped, so no text that a
 # model writes can look like a key.
-_HEAD = re.compile(
+_PREFIX = re.compile(
     rb'data: \{"id":"[^"\\]*","object":"[a-z._]+","created":\d+,'
     rb'"model":("(?:[^"\\]|\\.)*"),"choices":\[\{"index":'
 )
+_NO_EVENT = b"\n\n\n"
+"""None begins so."""
 _FINISH = b'"finish_reason":'
 _OPEN = b'"finish_reason":null'
 _CONTENT = ("content", "reasoning", "reasoning_content", "tool_calls", "refusal")
@@ -28,19 +30,24 @@ _CONTENT = ("content", "reasoning", "reasoning_content", "tool_calls", "refusal"
 class Chunks:
     """Codec of both OpenAI completion dialects.
 
-    All events of a stream begin with the same bytes, up to the choice's index. Once they were seen, an
-    event that begins so, continues a known choice and neither finishes it nor shows an unknown form of usage
-    is spliced; every other one is decoded. `choices`: how many the caller asked for in all.
+    All events of a stream begin with the same bytes, up to the choice's index; all of one choice up to what
+    follows that. Once they were seen, an event that begins so, continues a known choice and neither finishes
+    it nor shows an unknown form of usage is spliced; every other one is decoded. `choices`: how many the
+    caller asked for in all.
     """
 
     __slots__ = (
+        "_choice",
         "_choices",
         "_dialect",
         "_head",
+        "_hides_final",
+        "_hides_usage",
         "_meter",
         "_model",
         "_new_head",
-        "_wanted",
+        "_new_prefix",
+        "_prefix",
         "finish",
         "useful",
     )
@@ -51,9 +58,11 @@ class Chunks:
         self._dialect: Dialect = dialect
         self._meter = meter
         self._model = model
-        self._wanted: UsageWanted = wanted
+        self._hides_usage = wanted != "continuous"
+        self._hides_final = wanted == "none"
         self._choices = choices
-        self._head = self._new_head = b"\0"
+        self._prefix = self._new_prefix = self._head = self._new_head = _NO_EVENT
+        self._choice: Choice
         self.finish: str | None = None
         self.useful = False
 
@@ -64,14 +73,12 @@ class Chunks:
         return len(choices) >= self._choices and not unfinished
 
     def splice(self, event: bytes) -> bytes | None:
-        head = self._head
-        if not event.startswith(head):
+        if not event.startswith(self._head) and not self._turn(event):
             return None
-        start = len(head)
-        meter = self._meter
-        choice = meter.choices.get(event[start : event.find(b",", start)])
+        start = len(self._head)
+        meter, choice = self._meter, self._choice
         finish = event.find(_OPEN, start)
-        if choice is None or finish < 0 or event.count(_FINISH, start) != 1:
+        if finish < 0 or event.count(_FINISH, start) != 1:
             return None
         usage = event.rfind(b'"usage":', finish) - 1
         if usage > 0:
@@ -84,11 +91,26 @@ class Chunks:
                 choice.stated = stated
             else:
                 meter.forged = True
-            if self._wanted != "continuous":
+            if self._hides_usage:
                 meter.events += 1
                 return self._new_head + event[start:usage] + event[stated.end() :]
         meter.events += 1
-        return event if head is self._new_head else self._new_head + event[start:]
+        return event if self._head is self._new_head else self._new_head + event[start:]
+
+    def _turn(self, event: bytes) -> bool:
+        """To the choice of an event that is not of the same one as the event before; False: not a known one."""
+        if not event.startswith(self._prefix):
+            return False
+        start = len(self._prefix)
+        end = event.find(b",", start)
+        choice = self._meter.choices.get(event[start:end])
+        if choice is None:
+            return False
+        self._choice = choice
+        self._head = self._new_head = event[: end + 1]
+        if self._new_prefix is not self._prefix:
+            self._new_head = self._new_prefix + event[start : end + 1]
+        return True
 
     def edit(self, event: bytes, content: dict[str, Any]) -> Fate:
         self._learn(event)
@@ -98,7 +120,7 @@ class Chunks:
         choices = content.get("choices")
         if not choices and stated is not None:
             self._meter.conclude(usage)
-            if self._wanted == "none":
+            if self._hides_final:
                 return Fate.DROP
         elif isinstance(choices, list):
             finishes = list(map(self._note, choices))
@@ -106,7 +128,7 @@ class Chunks:
                 self._meter.state(_index(choices[0]), usage)
             if not UNFINISHED.isdisjoint(finishes):
                 return Fate.DROP
-            if stated is not None and self._wanted != "continuous":
+            if stated is not None and self._hides_usage:
                 del content["usage"]
                 edited = True
         return Fate.EDITED if edited else Fate.KEEP
@@ -115,7 +137,8 @@ class Chunks:
         """The reason why the choice finished, if it did."""
         if not isinstance(content, dict):
             return None
-        choice = self._meter.choice(_index(content))
+        index = content.get("index")
+        choice = self._meter.choice(index if type(index) is int else 0)
         finish = content.get("finish_reason")
         if finish is not None:
             choice.finish = finish = str(finish)
@@ -132,14 +155,14 @@ class Chunks:
         return finish
 
     def _learn(self, event: bytes) -> None:
-        head = None if event.startswith(self._head) else _HEAD.match(event)
+        head = None if event.startswith(self._prefix) else _PREFIX.match(event)
         if head is None:
             return
-        self._head = self._new_head = head[0]
+        self._prefix = self._new_prefix = head[0]
         if self._model is not None:
             name = encode(self._model)
             if name != head[1]:
-                self._new_head = event[: head.start(1)] + name + event[head.end(1) : head.end()]
+                self._new_prefix = event[: head.start(1)] + name + event[head.end(1) : head.end()]
 
 
 def _tells(choice: dict[str, Any], delta: Any) -> bool:

@@ -33,6 +33,24 @@ def test_nothing_is_spliced_before_the_stream_is_known():
     assert spliced(codec(), text()) is None
 
 
+@pytest.mark.parametrize(
+    "raw", [b"", b"\0", b"\n", b"\n\n", b'\0"finish_reason":null', b'0,"finish_reason":null,\n\n']
+)
+def test_nothing_odd_is_spliced_whether_the_stream_is_known_or_not(raw):
+    assert codec().splice(raw) is None
+    assert begun().splice(raw) is None
+
+
+def test_choices_may_take_turns_and_new_ones_are_decoded():
+    reader = begun(n=2, model="public")
+    for index, tokens in [(0, 1), (1, 1), (1, 2), (0, 2), (0, 3)]:
+        raw = text(index=index, usage=used(12, tokens))
+        assert spliced(reader, raw) == text(index=index, model="public").strip()
+    assert {key: choice.completion for key, choice in reader._meter.choices.items()} == {b"0": 3, b"1": 2}
+    assert spliced(reader, text(index=2)) is None
+    assert spliced(reader, text(index=0)) == text(index=0, model="public").strip()
+
+
 def test_an_ordinary_event_that_needs_no_change_passes_as_it_is():
     raw = text().strip()
     assert begun().splice(raw) is raw

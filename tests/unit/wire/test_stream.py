@@ -370,6 +370,21 @@ def test_u39_the_split_of_the_bytes_changes_nothing(recording, data):
     assert b"".join(reader.feed(body[a:b]) for a, b in pairwise(edges)) == whole
 
 
+@settings(max_examples=300)
+@given(recording=st.sampled_from(STREAMS), data=st.data(), end=st.sampled_from([b"\n", b"\r\n", b"\r"]))
+def test_what_goes_straight_is_what_would_have_been_read(recording, data, end):
+    body = recording.body.replace(b"\n", end)
+    ends = [at + 2 * len(end) for at in range(len(body)) if body.startswith(2 * end, at)]
+    cuts = data.draw(st.just(ends) | st.lists(st.integers(0, len(body)) | st.sampled_from(ends), max_size=12))
+    whole, other = read(body, recording.surface, model="public")
+    reader, passed = StreamReader(recording.surface, model="public"), b""
+    for a, b in pairwise([0, *sorted(cuts), len(body)]):
+        straight = reader.splice(body[a:b])
+        passed += reader.feed(body[a:b]) if straight is None else straight
+    assert passed == whole
+    assert (reader.usage, reader.events, reader.end()) == (other.usage, other.events, other.end())
+
+
 def recorded_usage(recording) -> Usage | None:
     """The last usage of the recording, wherever it stands."""
     for content in reversed(contents(recording.body)):
