@@ -24,7 +24,7 @@ class Content(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Nothing comes after what was read last; true at the latest once that was nothing."""
+        """It is complete, and has been read; true at the latest once nothing was read."""
         ...
 
     def close(self) -> None:

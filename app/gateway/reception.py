@@ -74,10 +74,10 @@ class Reception(Struct, eq=False):
     async def whole(self) -> JsonExchange:
         """A JSON answer."""
         call, body = self._call, self._reply.body
-        parts: list[bytes] = []
         try:
-            while chunk := await body.read():
-                parts.append(chunk)
+            parts = [await body.read()]
+            while not body.ended:
+                parts.append(await body.read())
         except StreamBroken as error:
             raise ClosedEarly from error
         answer = read_reply(

@@ -116,7 +116,7 @@ class Chunks:
         self._learn(event)
         edited = rename(content, self._model)
         stated = content.get("usage")
-        usage = self._meter.believe(usage_of(self._dialect, stated))
+        usage = None if stated is None else self._meter.believe(usage_of(self._dialect, stated))
         choices = content.get("choices")
         if not choices and stated is not None:
             self._meter.conclude(usage)

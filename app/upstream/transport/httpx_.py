@@ -136,7 +136,7 @@ class HttpxBody:
 
     @property
     def ended(self) -> bool:
-        return self._over
+        return self._over and self._error is None
 
     def divert(self, take: Callable[[bytes], bool]) -> None:
         """Every piece is read."""

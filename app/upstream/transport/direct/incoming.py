@@ -134,7 +134,7 @@ class Incoming:
 
     @property
     def ended(self) -> bool:
-        return self._carrier is None and not self._chunks
+        return self._carrier is None and not self._chunks and self._error is None
 
     def feed(self, arrived: bytes) -> None:
         """Bytes from the socket, never none."""
@@ -147,7 +147,8 @@ class Incoming:
         parser, carrier = self._parser, self._carrier
         if parser is None or carrier is None:
             return
-        if not self._status and not self._overhead and arrived[0] != _FIRST_BYTE:
+        known = self._status
+        if not known and not self._overhead and arrived[0] != _FIRST_BYTE:
             self._fail(BadUpstream("The endpoint does not speak HTTP."))
             return
         self._overhead += len(arrived)
@@ -161,7 +162,8 @@ class Incoming:
         if self._complete:
             self._end(None)
             carrier.finish(reusable=self._persistent and not self._surplus)
-        elif self._overhead > self._options.max_head:
+            return
+        if self._overhead > self._options.max_head:
             self._fail(BadUpstream("The endpoint's head is too large."))
         elif self._buffered > self._options.max_buffer:
             carrier.pause()
@@ -170,7 +172,7 @@ class Incoming:
             self._buffered = 0
             if arrived == b"%x\r\n%b\r\n" % (len(piece), piece):
                 self._straight = self._take
-        if self._chunks:
+        if self._chunks or self._status != known:
             self._wake()
 
     def lost(self, *, clean: bool) -> None:
@@ -209,7 +211,6 @@ class Incoming:
         self._persistent = self._parser.should_keep_alive()
         self._overhead = 0
         self._status = status
-        self._wake()
 
     def on_body(self, chunk: bytes) -> None:
         if self._complete:

@@ -61,6 +61,13 @@ async def test_body_has_ended_when_its_last_piece_was_read(incoming):
     assert incoming.ended
 
 
+async def test_body_that_broke_off_has_not_ended(incoming):
+    incoming.feed(SSE + b"1\r\na\r\n")
+    incoming.lost(clean=True)
+    await incoming.read()
+    assert not incoming.ended
+
+
 async def test_many_small_heads_before_the_answer_count_together(incoming, carrier):
     incoming.feed(b"HTTP/1.1 103 Hints\r\nlink: %s\r\n\r\n" % (b"a" * 150) * 2 + answer(b"{}"))
     with pytest.raises(BadUpstream, match="too large"):
