@@ -112,6 +112,7 @@ class Relay(Struct, eq=False):
             body.relay(straight)
         while not body.ended:
             await self._chunk(chunk)
+            chunk = b""  # not kept while the next is waited for
             chunk = await body.read()
         await self._chunk(chunk, last=True)
 

@@ -80,7 +80,8 @@ class Pause(Protocol):
 class Call(Struct, eq=False):
     """`model` is the name the caller used; `target` the real name of the model that serves it.
 
-    `asked` is the body as the caller sent it, where `body` carries its answer on.
+    `asked` is the body as the caller sent it, where `body` carries its answer on; of a body that is not needed
+    any more `fingerprint` is all that is left.
     `deadline` and `arrived` are monotonic; `started_at` is wall clock. `prompt_estimate` and
     `completion_limit` are tokens, the latter over all choices; `measure` is what the estimate came from.
     `usage_wanted` is what the caller's stream shows. `headers` are the few of the caller's that travel on.
@@ -103,6 +104,7 @@ class Call(Struct, eq=False):
     deadline: float
     client_request_id: str | None = None
     asked: dict[str, Any] | None = None
+    fingerprint: bytes | None = None
     target: str = ""
     streams: bool = False
     usage_wanted: Literal["none", "final", "continuous"] = "none"

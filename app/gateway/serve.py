@@ -100,6 +100,8 @@ class Gateway:
         except BaseException:
             ending.settle(Settlement(Outcome.IGNORED, status=500, elapsed=ending.elapsed, billed=False))
             raise
+        if isinstance(exchange, StreamExchange):
+            self._fuse.seal(call)
         call.first_byte = ending.elapsed
         exchange.begin(ending)
         return Served(exchange.headers, exchange)

@@ -94,6 +94,11 @@ class Fuse:
         if suspect is not None and suspect.guilt >= DEATHS:
             raise QueryOfDeath
 
+    def seal(self, call: Call) -> None:
+        """Nobody will send its body again: from here on it is known by its fingerprint."""
+        call.fingerprint = _fingerprint(call)
+        call.body = {}
+
     def died(self, call: Call, endpoint: str, since: float, *, certain: bool = False) -> None:
         """The endpoint broke off with the call in flight, which it had since then (monotonic): it counts as
         dead unless it is found alive. `certain`: it said so itself.
@@ -171,5 +176,7 @@ class Fuse:
 
 def _fingerprint(call: Call) -> bytes:
     """Of the model and all else the body says; a call under another name for the model is the same."""
+    if call.fingerprint is not None:
+        return call.fingerprint
     asked = msgspec.json.encode((call.asked or call.body) | {"model": call.target}, order="deterministic")
     return blake2b(asked, digest_size=16).digest()

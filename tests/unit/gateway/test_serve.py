@@ -60,6 +60,14 @@ async def test_a_stream_is_relayed_without_the_usage_nobody_asked_for():
     rig.assert_quiet()
 
 
+@pytest.mark.parametrize("resume", [False, True])
+async def test_a_stream_that_has_begun_keeps_its_prompt_only_to_be_carried_on(resume):
+    rig = Rig("a", model=Model("m", resume=resume), a=[(200, SSE, WHOLE)])
+    await rig.call(streams=True, body={"model": "m", "stream": True, "messages": []})
+    assert bool(rig.made.body) is resume
+    assert (rig.made.fingerprint is None) is resume
+
+
 async def test_the_end_leaves_only_after_the_row_is_durable():
     rig = Rig("a", a=[(200, SSE, WHOLE)])
     rig.ledger.durable = asyncio.get_running_loop().create_future()

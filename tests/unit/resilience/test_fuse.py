@@ -211,3 +211,13 @@ def test_a_body_that_carries_an_answer_on_is_the_one_its_caller_sent(fuse):
     resumed.asked = asking("poison").body
     die(fuse, resumed, "b")
     assert refuses(fuse, asking("poison"))
+
+
+def test_a_call_without_its_body_is_still_the_same(fuse):
+    sealed = asking("poison")
+    fuse.seal(sealed)
+    assert sealed.body == {}
+    die(fuse, sealed, "a")
+    die(fuse, asking("poison"), "b")
+    assert refuses(fuse, asking("poison"))
+    assert not refuses(fuse, asking("another"))

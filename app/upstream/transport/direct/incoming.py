@@ -102,7 +102,8 @@ class Incoming:
                 raise
         if not self._status:
             raise self._error or ClosedEarly
-        return Reply(self._status, self._headers, self)
+        headers, self._headers = self._headers, {}
+        return Reply(self._status, headers, self)
 
     async def read(self) -> bytes:
         """Raises StreamBroken for a body cut short, BadUpstream for one that breaks its own framing."""
