@@ -88,7 +88,8 @@ class Inference:
         headers = headers_of(scope)
         call = self._arrived(scope, headers)
         watch = watch_for(scope, receive)
-        relay = Relay(call, self._edge, self._inflight, self._clock, watch, send)
+        release = self._shedding.release
+        relay = Relay(call, self._edge, self._inflight, self._clock, watch, send, release)
         try:
             model = await self._admit(call, headers, watch.straight, receive)
         except CallerGone as error:
@@ -104,7 +105,7 @@ class Inference:
         else:
             await relay.run(self._gateway, model)
         finally:
-            self._shedding.release(call)
+            release(call)
 
     def _arrived(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Call:
         now = self._clock.monotonic()

@@ -15,7 +15,7 @@ from app.tenancy.headers import ratelimit_headers
 from app.wire.errors import error_event
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.types import Send
 
@@ -35,7 +35,10 @@ UNBUFFERED = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
 class Relay(Struct, eq=False):
-    """Runs in the task of its caller's connection; whoever stops the call cancels that task."""
+    """Runs in the task of its caller's connection; whoever stops the call cancels that task.
+
+    `release` is told once the call's body is not kept any more, should that be before the call ends.
+    """
 
     _call: Call
     _edge: Edge
@@ -43,6 +46,7 @@ class Relay(Struct, eq=False):
     _clock: Clock
     _watch: Watch
     _send: Send
+    _release: Callable[[Call], object]
     _task: asyncio.Task[Any] | None = None
     _opening: Opening | None = None
     _asked: str = ""
@@ -71,6 +75,8 @@ class Relay(Struct, eq=False):
             if call.streams:
                 self._opening = self._open()
             reply = await gateway.serve(call, model)
+            if not call.body:
+                self._release(call)
             try:
                 await self._relay(reply, self._answered())
             finally:

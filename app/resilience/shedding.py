@@ -73,7 +73,7 @@ class Shedding:
         call.body_size += size
 
     def release(self, call: Call) -> None:
-        """The call has ended, however far it came."""
+        """The call has ended, however far it came, or its body is not kept any more; idempotent."""
         self.held -= call.body_size
         call.body_size = 0
 

@@ -488,7 +488,7 @@ async def test_batch_is_turned_away_while_others_are_served():
 
 
 async def test_bodies_count_from_their_announcement_to_the_end_of_their_call():
-    house = House(a=[(200, SSE, [ROLE, HEL, asyncio.Event(), DONE])])
+    house = House(a=[(200, SSE, [ROLE, asyncio.Event(), HEL, DONE])])
     house.shedding.held = 11_000
     size = len(json.dumps(STREAM))
     caller = Caller(STREAM, headers={"content-length": str(size)})
@@ -503,4 +503,17 @@ async def test_bodies_count_from_their_announcement_to_the_end_of_their_call():
     asking.cancel()
     await asyncio.wait({asking})
     house.shedding.held -= 11_000
+    house.assert_quiet()
+
+
+@pytest.mark.parametrize("resume", [False, True])
+async def test_a_body_counts_no_more_once_its_stream_has_begun_unless_it_may_go_on_elsewhere(resume):
+    house = House(model=Model("m", resume=resume), a=[(200, SSE, [ROLE, HEL, asyncio.Event(), DONE])])
+    caller = Caller(STREAM)
+    asking = asyncio.create_task(caller.ask(house.inference))
+    await settle()
+    assert bool(house.shedding.held) is resume
+    caller.hang_up()
+    asking.cancel()
+    await asyncio.wait({asking})
     house.assert_quiet()
