@@ -105,11 +105,6 @@ class Relay(Struct, eq=False):
     async def _relay(self, reply: Served, headers: dict[str, str]) -> None:
         body, straight = reply.body, self._watch.straight
         chunk = await body.read()
-        if body.ended and straight is not None and self._opening is None:
-            head = self._head({**reply.headers, **headers})
-            if straight.whole(200, head, chunk):
-                self._call.body_bytes_sent += len(chunk)
-                return
         if self._opening is None or not await self._opening.finish():
             await self._start(200, {**reply.headers, **headers})
         if self._resumes:
@@ -157,9 +152,6 @@ class Relay(Struct, eq=False):
 
     def _start(self, status: int, headers: Mapping[str, str]) -> Awaitable[None]:
         self._started = True
-        return self._send({"type": "http.response.start", "status": status, "headers": self._head(headers)})
-
-    def _head(self, headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
         call = self._call
         raw = [(b"x-request-id", (call.client_request_id or call.id).encode()), NOSNIFF]
         if call.streams:
@@ -167,7 +159,7 @@ class Relay(Struct, eq=False):
         if call.decisions:
             headers = {**headers, **ratelimit_headers(call.decisions)}
         raw += zip(map(str.encode, headers), map(str.encode, headers.values()), strict=True)
-        return raw
+        return self._send({"type": "http.response.start", "status": status, "headers": raw})
 
     def _chunk(self, chunk: bytes, *, last: bool = False) -> Awaitable[None]:
         self._call.body_bytes_sent += len(chunk)

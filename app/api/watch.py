@@ -14,14 +14,10 @@ if TYPE_CHECKING:
 
 
 class Way(Straight, Protocol):
-    """The way from and to a caller, for what is there as a whole and for pieces of an answer."""
+    """The way from and to a caller: what is there already, and pieces of an answer."""
 
     def body(self) -> bytes | None:
         """All of the request's body, once; None where it is not here yet, or must be asked for."""
-        ...
-
-    def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Head and body at once. False: it would have to wait, and nothing was sent."""
         ...
 
 

@@ -125,14 +125,6 @@ class Answer(Struct, eq=False):
         else:
             self._continue(piece, last=False)
 
-    def whole(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Head and body at once; False where that must wait, or may not be any more."""
-        if self._flow.write_paused or self.response_started or self.disconnected:
-            return False
-        self._begin(status, headers)
-        self._continue(body, last=True)
-        return True
-
     def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         pairs = [*self._default_headers, *headers]
         named = dict(pairs)

@@ -26,17 +26,13 @@ class Answer(Protocol):
         """A piece of the body, which is not its end."""
         ...
 
-    def whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Head and body at once; False where that must wait, or may not be any more."""
-        ...
-
     def drop(self) -> None: ...
 
 
 class Connection:
     """One per request, as `scope["extensions"]["sluice"]`. `peer` is the socket's, whatever headers say.
 
-    A whole answer, or a piece of a body that has begun, may go to `straight` when that is ready for it.
+    A piece of a body that has begun may go to `straight` when that is ready for it.
     """
 
     __slots__ = ("_callback", "peer", "straight")

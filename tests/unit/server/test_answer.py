@@ -68,13 +68,6 @@ async def test_a_known_length_is_kept():
     assert (done, wire.closed, made.response_complete) == ([True], False, True)
 
 
-async def test_a_whole_answer_is_the_same_in_one_call():
-    made, wire, done = answer()
-    assert made.whole(200, [(b"content-length", b"2")], b"hi")
-    assert wire.sent == b"HTTP/1.1 200 OK\r\ndate: today\r\ncontent-length: 2\r\n\r\nhi"
-    assert (done, wire.closed, made.response_complete) == ([True], False, True)
-
-
 async def test_a_whole_body_is_given_once():
     made, wire, _ = answer()
     made.arrived(b"one")
@@ -98,16 +91,6 @@ async def test_a_body_that_must_be_asked_for_or_that_nobody_waits_for_is_not_giv
     gone.arrived(b"one")
     gone.more_body, gone.disconnected = False, True
     assert gone.body() is None
-
-
-@pytest.mark.parametrize("why", ["started", "paused", "gone"])
-async def test_a_whole_answer_that_must_wait_or_may_not_be_is_not_begun(why):
-    made, wire, _ = answer()
-    if why == "started":
-        await made.send(start())
-    made.disconnected, wire.write_paused = why == "gone", why == "paused"
-    assert not made.whole(200, [(b"content-length", b"2")], b"hi")
-    assert wire.sent == b""
 
 
 @pytest.mark.parametrize(("data", "word"), [(b"too long", "longer"), (b"s", "shorter")])
