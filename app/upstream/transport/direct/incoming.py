@@ -47,27 +47,10 @@ class Incoming:
     """
 
     __slots__ = (
-        "_buffered",
-        "_carrier",
-        "_chunks",
-        "_complete",
-        "_error",
-        "_fields",
-        "_headers",
-        "_informational",
-        "_loop",
-        "_options",
-        "_overhead",
-        "_parser",
-        "_persistent",
-        "_room",
-        "_status",
-        "_straight",
-        "_surplus",
-        "_take",
-        "_waiter",
-        "framed",
-    )
+        "_buffered", "_carrier", "_chunks", "_complete", "_error", "_fields", "_headers", "_informational", "_loop",
+        "_options", "_overhead", "_parser", "_persistent", "_room", "_status", "_straight", "_surplus", "_take",
+        "_waiter", "framed",
+    )  # fmt: skip
 
     def __init__(
         self, carrier: Carrier, options: TransportOptions, loop: asyncio.AbstractEventLoop | None = None
@@ -126,6 +109,7 @@ class Incoming:
         return b""
 
     def divert(self, take: Callable[[bytes], bool]) -> None:
+        """Of a body that may have any length: what goes straight is not counted."""
         self._take = take
 
     def close(self) -> None:
