@@ -137,8 +137,7 @@ class Writer:
         self._batch, self._timer = Commit(), None
         beginning, self._beginning = self._beginning, {}
         queued, self._queued = self._queued, {}
-        self._writing = [self._opened(call) for call in beginning.values()]
-        self._writing += queued.values()
+        self._writing = [*map(self._opened, beginning.values()), *queued.values()]
         rows = len(self._writing)
         while self._writing:
             some = self._writing[: self._options.batch]
