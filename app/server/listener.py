@@ -26,6 +26,11 @@ logger = logging.getLogger(__name__)
 
 _LAST_WORDS = 2.0
 
+ACCEPTED_AT_ONCE = 16
+"""New connections in one turn of the event loop. libuv takes one for each socket that listens: a crowd that
+comes while the loop is busy, and its turns are long, would wait for seconds.
+"""
+
 
 class CannotStart(Exception):
     """The message is one plain line for the operator."""
@@ -84,10 +89,12 @@ class Listener:
         config = self._server.config
         config.load()
         self._server.lifespan = config.lifespan_class(config)
+        sockets = [sock, *(sock.dup() for _ in range(ACCEPTED_AT_ONCE - 1))]
         try:
-            await self._server.startup(sockets=[sock])
+            await self._server.startup(sockets=sockets)
         except SystemExit:
-            sock.close()
+            for each in sockets:
+                each.close()
             raise CannotStart("the application failed to start") from None
         self._heart = asyncio.create_task(self._beat(), name=f"listener-{self.port}")
         if sock.family != socket.AF_UNIX:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -53,6 +56,19 @@ async def test_failed_startup_frees_the_port():
         await listener.start()
     async with listening(Listener(Application(), Lifecycle(), OPTIONS, port=listener.port, lifespan="off")):
         pass
+
+
+async def test_a_crowd_is_accepted_in_few_turns_of_the_loop():
+    """Turns of a busy loop are long, and whoever is not accepted yet waits for them unseen."""
+    async with house(Application()) as subject, AsyncExitStack() as stack:
+        address = "127.0.0.1", subject.listener.port
+        for _ in range(64):
+            stack.enter_context(socket.create_connection(address))
+        turns = 0
+        while len(subject.listener.connections) < 64:
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns <= 16
 
 
 async def test_stop_before_start_does_nothing():
