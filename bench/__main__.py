@@ -11,6 +11,8 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from bench.scenarios import SCENARIOS, Scenario
 from bench.special import SPECIALS, Special
 from bench.stores import Absent
 
+CURVES = Path("docs/performance.png")
 ALL: list[Scenario | Special] = [*SCENARIOS, *SPECIALS]
 
 
@@ -35,6 +38,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=Effort.rows, help="of the ledger that is filled")
     parser.add_argument("--quick", action="store_true", help="two short rounds: a look, no measurement")
     parser.add_argument("--json", type=Path, default=OUT / "result.json", help="where all figures go")
+    parser.add_argument("--png", type=Path, help=f"where the curves go; {CURVES} when everything is measured")
     parser.add_argument("--list", action="store_true", help="name what can be measured")
     chosen = parser.parse_args(words)
     unknown = sorted(set(chosen.names) - set(names))
@@ -65,6 +69,13 @@ def measure(wanted: Sequence[Scenario | Special], effort: Effort, found: dict[st
             print(f"skipped, {error}", file=sys.stderr)
 
 
+def picture(found: dict[str, Any], to: Path) -> None:
+    if find_spec("matplotlib") is None:
+        print(f"{to} is not drawn: that needs matplotlib", file=sys.stderr)
+        return
+    import_module("bench.plot").draw(found, to)
+
+
 def main() -> None:
     chosen = arguments()
     wanted = [row for row in ALL if not chosen.names or row.name in chosen.names]
@@ -79,6 +90,9 @@ def main() -> None:
         chosen.json.parent.mkdir(parents=True, exist_ok=True)
         chosen.json.write_text(json.dumps(found, indent=1) + "\n")
         print(text(found["scenarios"], found["specials"]))
+    curves = chosen.png or (None if chosen.names or chosen.quick else CURVES)
+    if curves is not None:
+        picture(found, curves)
 
 
 if __name__ == "__main__":

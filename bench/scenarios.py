@@ -112,5 +112,12 @@ SCENARIOS = [
     _compared("ledger", "JSON, 64 in flight", {"empty ledger": Variant(), "filled": Variant(rows=True)}),
     _compared("access-log", "JSON, 64 in flight", {"off": _access(False), "on": _access(True)}),
     _compared("postgresql", "JSON, 64 in flight", {"SQLite": Variant(), "PostgreSQL": Variant(needs="postgresql")}),
+    _paced(
+        512,
+        name="postgresql-sse",
+        title="SSE, 512 streams, 20 ms",
+        gateways={"SQLite": Variant(), "PostgreSQL": Variant(needs="postgresql")},
+        references=("nginx",),
+    ),
     _compared("redis", "JSON, 64 in flight", {"own limits": Variant(), "Redis": Variant(needs="redis")}),
 ]  # fmt: skip
