@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from app.api.watch import Way
     from app.core.clock import Clock
     from app.core.ports import InFlight, KeyDirectory, Observer
+    from app.core.reply import Way
     from app.gateway.catalog import Model
     from app.gateway.serve import Gateway
     from app.resilience.shedding import Shedding

@@ -5,20 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from app.core.reply import Straight
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import Receive, Scope
 
-
-class Way(Straight, Protocol):
-    """The way from and to a caller: what is there already, and pieces of an answer."""
-
-    def body(self) -> bytes | None:
-        """All of the request's body, once; None where it is not here yet, or must be asked for."""
-        ...
+    from app.core.reply import Way
 
 
 class Watch(Protocol):

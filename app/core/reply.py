@@ -50,7 +50,17 @@ class Straight(Protocol):
         """Whether `write` may be called now: the caller takes what it is sent."""
         ...
 
-    def write(self, piece: bytes) -> None: ...
+    def write(self, piece: bytes) -> None:
+        """A piece of the answer's body, which is not its end."""
+        ...
+
+
+class Way(Straight, Protocol):
+    """The way from and to a caller: what is there already, and pieces of an answer."""
+
+    def body(self) -> bytes | None:
+        """All of the request's body, once; None where it is not here yet, or must be asked for."""
+        ...
 
 
 class Reply(Struct, eq=False):

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from app.core.reply import Way
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Answer(Protocol):
+class Answer(Way, Protocol):
     """What is written to the peer for one request."""
 
     disconnected: bool
     keep_alive: bool
-
-    def body(self) -> bytes | None:
-        """All of the request's body, if it is here and has not been received yet; else None."""
-        ...
-
-    def ready(self) -> bool:
-        """Whether `write` may be called now."""
-        ...
-
-    def write(self, piece: bytes) -> None:
-        """A piece of the body, which is not its end."""
-        ...
 
     def drop(self) -> None: ...
 

@@ -137,8 +137,7 @@ class Chunks:
         """The reason why the choice finished, if it did."""
         if not isinstance(content, dict):
             return None
-        index = content.get("index")
-        choice = self._meter.choice(index if type(index) is int else 0)
+        choice = self._meter.choice(_index(content))
         finish = content.get("finish_reason")
         if finish is not None:
             choice.finish = finish = str(finish)

@@ -44,7 +44,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def exchange(self, head: bytes, body: bytes) -> Awaitable[Reply]:
-        """Sends at once; the reply comes when its head is in. Raises ClosedEarly or BadUpstream; the connection is gone then, and when cancelled."""
+        """Sends at once; the reply comes when its head is in.
+
+        Raises ClosedEarly or BadUpstream; the connection is gone then, and when cancelled.
+        """
         transport = self._transport
         if self.closed or transport is None:
             raise ClosedEarly
